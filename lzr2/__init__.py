@@ -1,0 +1,1 @@
+"""LZR2 weight files: read, write, check."""
