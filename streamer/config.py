@@ -1,0 +1,85 @@
+"""Frozen settings of the runtime, and sizes such as 6GB or 5.5GiB, parsed once at the edge."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from streamer.errors import SettingError, SizeError
+
+UNLIMITED = 1 << 62
+"""A budget that holds any model: 4 EiB."""
+
+ReadMethod = Literal["auto", "mmap", "pread"]
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "kib": 1 << 10,
+    "m": 10**6, "mb": 10**6, "mib": 1 << 20,
+    "g": 10**9, "gb": 10**9, "gib": 1 << 30,
+    "t": 10**12, "tb": 10**12, "tib": 1 << 40,
+}  # fmt: skip
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", re.ASCII)
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes that the text names, exactly; ``unlimited`` gives `UNLIMITED`.
+
+    Units are decimal (KB, MB, GB, TB) or binary (KiB, MiB, GiB, TiB), in any case; a bare number is bytes.
+
+    Raises:
+        SizeError: the text is no size, or is below one byte or above 4 EiB.
+    """
+    lowered = text.lower()
+    if lowered.strip() in ("unlimited", "max"):
+        return UNLIMITED
+    if len(text) > 64 or (match := _SIZE.fullmatch(lowered)) is None:
+        raise SizeError(text[:64], "it doesn't read as a number and a unit")
+    number, unit = match.groups()
+    if unit not in _UNITS:
+        raise SizeError(text, f"there is no unit {unit!r}")
+    nbytes = int(Fraction(number if number[-1] != "." else number + "0") * _UNITS[unit])
+    if nbytes < 1:
+        raise SizeError(text, "it is less than one byte")
+    if nbytes > UNLIMITED:
+        raise SizeError(text, "it is more than 4 EiB")
+    return nbytes
+
+
+def format_size(nbytes: float) -> str:
+    """The size for a person, in decimal units with three digits or so: ``5.14 GB``."""
+    value = float(nbytes)
+    for unit in ("B", "KB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} TB" if value < 1000 else "unlimited"
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """How one module's weights are streamed.
+
+    Attributes:
+        vram_budget_nbytes: most bytes of weights on the device at any time.
+        ram_budget_nbytes: most bytes of weights kept in host memory between steps (0: none).
+        workers: threads that read and decode ahead; with 0 each block is loaded when its turn comes.
+        staged: decode into a staging buffer and copy from there, as a device with its own memory needs.
+            None: what the device needs.
+
+    Raises:
+        SettingError: a number is out of its range.
+    """
+
+    vram_budget_nbytes: int = UNLIMITED
+    ram_budget_nbytes: int = 0
+    workers: int = 1
+    staged: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.vram_budget_nbytes < 1 or self.ram_budget_nbytes < 0:
+            raise SettingError("A budget can't be negative, and the device's can't be zero.")
+        if not 0 <= self.workers <= 64:
+            raise SettingError(f"{self.workers} decode threads: between 0 and 64 can be used.")

@@ -1,0 +1,129 @@
+"""Everything that can go wrong and that a user can act on. Each error carries its facts as fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class StreamerError(Exception):
+    """Base of every error of this package; ``str(error)`` is a message for a person, hint included.
+
+    Args:
+        message: what happened, with the facts in it.
+        hint: what to do next, or None where the message says it.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message if hint is None else f"{message}\n{hint}")
+        self.message = message
+        self.hint = hint
+
+
+class SizeError(StreamerError):
+    """A text that should be a size such as 6GB or 5.5GiB is not one."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(
+            f"{text!r} is not a size: {reason}.",
+            "Write a number with a unit, such as 4GB, 5.5GiB, 800MB or unlimited.",
+        )
+        self.text = text
+
+
+class BudgetError(StreamerError):
+    """The budget can't hold the largest block; ``smallest_nbytes`` is the smallest that works."""
+
+    def __init__(self, budget_nbytes: int, smallest_nbytes: int, largest_block: str, what: str) -> None:
+        super().__init__(
+            f"A {what} of {budget_nbytes:,} bytes is too small for this model: its block "
+            f"{largest_block} and what must always stay need {smallest_nbytes:,} bytes.",
+            f"The smallest that works is {smallest_size_text(smallest_nbytes)}.",
+        )
+        self.budget_nbytes = budget_nbytes
+        self.smallest_nbytes = smallest_nbytes
+        self.largest_block = largest_block
+
+
+def smallest_size_text(nbytes: int) -> str:
+    """The size in the unit a person would type, rounded up so that it is really enough."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
+        if nbytes >= factor:
+            hundredths = -(-nbytes * 100 // factor)
+            return f"{hundredths / 100:g}{unit}"
+    return f"{nbytes}B"
+
+
+class WeightsMismatchError(StreamerError):
+    """The weights and the model disagree; the fields list every key concerned."""
+
+    def __init__(
+        self,
+        path: str,
+        missing: Sequence[str],
+        unknown: Sequence[str],
+        wrong_shape: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
+        hint: str,
+    ) -> None:
+        parts = [f"The weights in {path} don't fit this model."]
+        if missing:
+            parts.append(_listing("The model needs, and nothing gives", list(missing)))
+        if wrong_shape:
+            rows = [f"{key}: found {_shape(found)}, expected {_shape(want)}" for key, found, want in wrong_shape]
+            parts.append(_listing("Of another shape", rows))
+        if unknown:
+            parts.append(_listing("In the file, but not in the model", list(unknown)))
+        super().__init__("\n".join(parts), hint)
+        self.path = path
+        self.missing = tuple(missing)
+        self.unknown = tuple(unknown)
+        self.wrong_shape = tuple(wrong_shape)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape) or "scalar"
+
+
+def _listing(title: str, rows: list[str], most: int = 10) -> str:
+    shown = [ascii(row)[1:-1] if not row.isprintable() else row for row in rows[:most]]
+    rest = [f"... and {len(rows) - most} more"] if len(rows) > most else []
+    return "\n".join([f"{title} ({len(rows)}):", *(f"  {row}" for row in shown + rest)])
+
+
+class WeightsFileError(StreamerError):
+    """A weight file is missing, damaged or of a kind that can't be read; ``path`` says which.
+
+    Args:
+        path: of the file.
+        problem: in words, the path left out, unless ``located``.
+        hint: what to do next.
+        located: the problem names the path already.
+    """
+
+    def __init__(self, path: str, problem: str, hint: str | None = None, *, located: bool = False) -> None:
+        super().__init__(problem if located else f"{path}: {problem}", hint)
+        self.path = path
+        self.problem = problem
+
+
+class ModelError(StreamerError):
+    """A model directory or hub id can't be used; ``model`` is what was asked for."""
+
+    def __init__(self, model: str, problem: str, hint: str | None = None) -> None:
+        super().__init__(f"{model}: {problem}", hint)
+        self.model = model
+
+
+class DeviceError(StreamerError):
+    """The device asked for isn't there."""
+
+
+class SettingError(StreamerError):
+    """A setting has a value that can't work together with the model or the other settings."""
+
+
+class EngineClosedError(StreamerError):
+    """A streamed module was called after its weights were let go."""
+
+
+class EvictedWeightsError(StreamerError):
+    """Weights were asked for as a whole while they are streamed; placeholders are never handed out."""

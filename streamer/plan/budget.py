@@ -1,0 +1,72 @@
+"""How a budget is divided: what must stay, what may stay, and the ring through which the rest streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamer.errors import BudgetError
+from streamer.plan.block import Block
+from streamer.plan.order import neighbours, streamed_turns
+from streamer.plan.residency import keep_order
+
+
+@dataclass(frozen=True)
+class Division:
+    """One budget, divided.
+
+    Attributes:
+        resident: blocks that stay, pinned ones included.
+        ring_nbytes: for the blocks that stream; 0 when nothing does.
+        double_buffered: the ring holds every two blocks that follow each other, so that one arrives while the other runs.
+    """
+
+    resident: frozenset[int]
+    ring_nbytes: int
+    double_buffered: bool
+
+
+def smallest_budget(blocks: Sequence[Block]) -> int:
+    """The fewest bytes that a plan can work with: all that is pinned, and the largest of the rest."""
+    pinned = sum(b.nbytes for b in blocks if b.pinned)
+    return pinned + max((b.nbytes for b in blocks if not b.pinned), default=0)
+
+
+def divide(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) -> Division:
+    """The largest resident set that leaves room for a double-buffered ring; a larger budget never streams more.
+
+    Below the budget that double buffering needs, nothing stays and all that is left is the ring: keeping something
+    there would make a slightly larger budget stream more.
+
+    Raises:
+        BudgetError: not even the largest block fits; carries the smallest budget that works.
+    """
+    smallest = smallest_budget(blocks)
+    if budget_nbytes < smallest:
+        largest = max((b for b in blocks if not b.pinned), key=lambda b: b.nbytes, default=blocks[0])
+        raise BudgetError(budget_nbytes, smallest, largest.name, "budget")
+    pinned = frozenset(i for i, b in enumerate(blocks) if b.pinned)
+    candidates = keep_order(blocks, order)
+    without_turn = frozenset(range(len(blocks))) - pinned - frozenset(candidates)
+    room = budget_nbytes - sum(blocks[i].nbytes for i in pinned)
+    least_ring = max((blocks[i].nbytes for i in without_turn), default=0)
+
+    kept_nbytes = sum(blocks[i].nbytes for i in candidates)
+    for count in range(len(candidates), -1, -1):
+        streamed = streamed_turns(order, pinned.union(candidates[:count]))
+        ring = max(ring_for_two(blocks, streamed), least_ring)
+        if kept_nbytes + ring <= room:
+            resident = pinned.union(candidates[:count])
+            # What is left over makes the ring longer: more of what comes next can be on its way.
+            arriving = sum(blocks[i].nbytes for i in set(streamed) | without_turn)
+            return Division(resident, min(room - kept_nbytes, arriving), True)
+        if count:
+            kept_nbytes -= blocks[candidates[count - 1]].nbytes
+    return Division(pinned, room, False)
+
+
+def ring_for_two(blocks: Sequence[Block], streamed: Sequence[int]) -> int:
+    """Bytes of the largest two streamed blocks that follow each other, the wrap to the next step included."""
+    if len(set(streamed)) < 2:
+        return max((blocks[i].nbytes for i in streamed), default=0)
+    return max(blocks[a].nbytes + blocks[b].nbytes for a, b in neighbours(streamed) if a != b)

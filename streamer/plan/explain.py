@@ -1,0 +1,45 @@
+"""A plan in words and rows, for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One block as a row of a table."""
+
+    name: str
+    nbytes: int
+    stays: bool
+    offset: int
+    turns: int
+
+
+def rows(plan: Plan) -> tuple[PlanRow, ...]:
+    """One row for each block: pinned ones first, then by turn."""
+    in_order = dict.fromkeys([i for i, b in enumerate(plan.blocks) if b.pinned] + list(plan.order))
+    rest = [i for i in range(len(plan.blocks)) if i not in in_order]
+    return tuple(
+        PlanRow(
+            name=plan.blocks[i].name,
+            nbytes=plan.blocks[i].nbytes,
+            stays=i in plan.resident,
+            offset=plan.slots[i].offset,
+            turns=plan.order.count(i),
+        )
+        for i in [*in_order, *rest]
+    )
+
+
+def cycle_picture(plan: Plan, width: int = 72) -> str:
+    """The cycle as a line of characters: ``#`` for bytes that stay, ``.`` for bytes that stream, in order of turns."""
+    total = sum(plan.blocks[i].nbytes for i in plan.order) or 1
+    line: list[str] = []
+    done = 0
+    for i in plan.order:
+        done += plan.blocks[i].nbytes
+        line.extend(("#" if i in plan.resident else ".") * (round(done * width / total) - len(line)))
+    return "".join(line)

@@ -1,0 +1,113 @@
+"""Parameters and slots: a parameter is pointed at its slot while its block is there, and at nothing otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ParameterPlace:
+    """Where a parameter hangs in the module tree, and under which key its values are found.
+
+    Attributes:
+        key: in the weights.
+        owner: the module that has it.
+        attribute: its name there.
+    """
+
+    key: str
+    owner: nn.Module
+    attribute: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the parameter."""
+        return tuple(self.parameter.shape)
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """The parameter as it is now."""
+        parameter = self.owner._parameters[self.attribute]
+        assert parameter is not None
+        return parameter
+
+
+@dataclass(frozen=True)
+class ModuleBlock:
+    """One block of a module tree.
+
+    Attributes:
+        name: of the module.
+        module: whose forward is the block's turn.
+        places: its parameters.
+        pinned: it must always stay; ``module`` is then the root.
+        runway: see `streamer.plan.Block`.
+    """
+
+    name: str
+    module: nn.Module
+    places: tuple[ParameterPlace, ...]
+    pinned: bool = False
+    runway: bool = False
+
+
+class Binder:
+    """Points parameters at their slots and away again. One thread at a time.
+
+    A parameter whose block isn't there keeps its shape, type and device, and holds NaN: used by mistake it shows.
+
+    Args:
+        blocks: whose parameters are bound; each becomes a placeholder at once.
+        device: that the parameters shall be on.
+        dtype: that they shall have.
+    """
+
+    def __init__(self, blocks: Sequence[ModuleBlock], device: torch.device, dtype: torch.dtype) -> None:
+        nothing = torch.full((), math.nan, dtype=dtype, device=device)
+        self._parameters: list[list[nn.Parameter]] = []
+        self._placeholders: list[list[torch.Tensor]] = []
+        self._bound: set[int] = set()
+        for block in blocks:
+            placeholders = [nothing.expand(place.shape) for place in block.places]
+            self._placeholders.append(placeholders)
+            self._parameters.append(
+                [_replaced(place, empty) for place, empty in zip(block.places, placeholders, strict=True)]
+            )
+
+    def bind(self, block: int, views: Sequence[torch.Tensor]) -> None:
+        """Points the block's parameters at the views, if they aren't yet."""
+        if block in self._bound:
+            return
+        for parameter, view in zip(self._parameters[block], views, strict=True):
+            parameter.data = view
+        self._bound.add(block)
+
+    def unbind(self, block: int) -> None:
+        """Makes placeholders of the block's parameters, if they aren't yet."""
+        if block not in self._bound:
+            return
+        for parameter, empty in zip(self._parameters[block], self._placeholders[block], strict=True):
+            parameter.data = empty
+        self._bound.discard(block)
+
+    def unbind_all(self) -> None:
+        """Makes placeholders of all parameters."""
+        for block in tuple(self._bound):
+            self.unbind(block)
+
+
+def _replaced(place: ParameterPlace, empty: torch.Tensor) -> nn.Parameter:
+    """The parameter, now a placeholder: the same object where it has a device, a new one where it had none yet."""
+    parameter = place.parameter
+    if parameter.is_meta or parameter.dtype != empty.dtype or parameter.device != empty.device:
+        parameter = nn.Parameter(empty, requires_grad=False)
+        place.owner._parameters[place.attribute] = parameter
+    else:
+        parameter.requires_grad_(False)
+        parameter.data = empty
+    return parameter

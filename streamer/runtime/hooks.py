@@ -1,0 +1,66 @@
+"""Forward hooks that call the engine: a block is acquired before its forward and released after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from streamer.errors import EvictedWeightsError
+from streamer.runtime.bind import ModuleBlock
+from streamer.runtime.engine import Engine
+
+
+class StreamHooks:
+    """The hooks of one streamed module. They do nothing but call the engine.
+
+    Args:
+        root: the whole module: one forward of it is one step.
+        blocks: with the engine's numbering.
+        engine: that is called.
+    """
+
+    def __init__(self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine) -> None:
+        self._handles: list[RemovableHandle] = [
+            root.register_forward_pre_hook(_ignoring(engine.begin_step)),
+            root.register_state_dict_pre_hook(_no_state_dict),
+        ]
+        for number, block in enumerate(blocks):
+            if block.pinned:
+                continue
+            self._handles.append(block.module.register_forward_pre_hook(_with(engine.acquire, number)))
+            # Also when the forward raises: a block that stays in use would block the ring.
+            self._handles.append(
+                block.module.register_forward_hook(_with(engine.release, number), always_call=True)
+            )
+        self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
+
+    def remove(self) -> None:
+        """Takes all hooks off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
+    def hook(*_: Any) -> None:
+        call(number)
+
+    return hook
+
+
+def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
+    def hook(*_: Any) -> None:
+        call()
+
+    return hook
+
+
+def _no_state_dict(*_: Any) -> None:
+    raise EvictedWeightsError(
+        "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
+        "save_pretrained() can't give them.",
+        "Read them from the weight file itself, for example with lzr2.open() or safetensors.",
+    )

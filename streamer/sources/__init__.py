@@ -1,0 +1,1 @@
+"""Where weights come from. Every source gives the same tensors by key, whatever the file."""

@@ -1,0 +1,83 @@
+"""The contract of every source of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What is known of a tensor before it is read.
+
+    Attributes:
+        shape: as stored.
+        stored_nbytes: that have to be read from the file for it.
+        held_nbytes: that `WeightSource.hold` will keep in memory for it, as far as can be told before reading.
+    """
+
+    shape: tuple[int, ...]
+    stored_nbytes: int
+    held_nbytes: int
+
+
+class HeldTensor(Protocol):
+    """A tensor kept in host memory in its smaller form; independent of the file it came from."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of host memory that it takes."""
+        ...
+
+    def write_into(self, out: torch.Tensor) -> None:
+        """Writes the same values that `WeightSource.read_into` would. Thread-safe."""
+        ...
+
+
+class WeightSource(Protocol):
+    """Tensors by key. Every method may be called from several threads at once, but for `close`."""
+
+    @property
+    def name(self) -> str:
+        """What a person would call it: the path."""
+        ...
+
+    def keys(self) -> Collection[str]:
+        """The keys of all tensors that have values here."""
+        ...
+
+    def info(self, key: str) -> TensorInfo:
+        """What is known of the tensor without reading it.
+
+        Raises:
+            KeyError: there is no such tensor.
+        """
+        ...
+
+    def read_into(self, key: str, out: torch.Tensor) -> None:
+        """Writes the tensor's values, cast to ``out``'s type as `torch.Tensor.to` casts.
+
+        Args:
+            key: of the tensor.
+            out: contiguous, on the CPU, of the tensor's shape.
+
+        Raises:
+            KeyError: there is no such tensor.
+            StreamerError: the file is damaged or has gone.
+        """
+        ...
+
+    def hold(self, key: str) -> HeldTensor:
+        """Reads the tensor into memory of its own, in the smaller of the forms that the source knows."""
+        ...
+
+    def will_need(self, key: str) -> None:
+        """A hint: the tensor will be read soon."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file; nothing may be read after."""
+        ...

@@ -1,0 +1,47 @@
+"""Copies between types on the calling thread alone, with the roundings of `torch.Tensor.to`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+# torch splits an element-wise operation over its thread pool from 32,768 elements on. A worker thread that enters the
+# pool while the model computes makes both wait, so a worker copies in pieces just below that.
+_PIECE = 32_704
+
+
+def copy_cast(out: torch.Tensor, values: torch.Tensor) -> None:
+    """Makes ``out`` equal ``values.to(out.dtype)`` bit for bit, without entering torch's thread pool.
+
+    Args:
+        out: contiguous, on the CPU.
+        values: contiguous, on the CPU, as many elements.
+    """
+    target = out.view(-1)
+    source = values.reshape(-1)
+    if target.dtype == source.dtype:
+        np.copyto(_bytes(target), _bytes(source))
+        return
+    for start in range(0, target.numel(), _PIECE):
+        target[start : start + _PIECE].copy_(source[start : start + _PIECE])
+
+
+def _bytes(flat: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    array: np.ndarray[tuple[int], np.dtype[np.uint8]] = flat.view(torch.uint8).numpy()
+    return array
+
+
+class DenseTensor:
+    """A held tensor in the type it was stored in; keeps exactly the tensor's bytes."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self._values = values
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of host memory that it takes."""
+        return self._values.nbytes
+
+    def write_into(self, out: torch.Tensor) -> None:
+        """Writes the values, cast to ``out``'s type. Thread-safe."""
+        copy_cast(out, self._values)

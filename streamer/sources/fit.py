@@ -1,0 +1,57 @@
+"""Whether a source fits a model: every tensor there, of the right shape, and nothing unknown passed over silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamer.errors import WeightsMismatchError
+from streamer.sources.base import WeightSource
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a source and a model differ.
+
+    Attributes:
+        missing: keys that the model has and the source doesn't give.
+        unknown: keys that the source gives and the model doesn't have.
+        wrong_shape: key, shape found, shape expected.
+    """
+
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    wrong_shape: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.missing or self.unknown or self.wrong_shape)
+
+
+def compare(source: WeightSource, expected: Mapping[str, tuple[int, ...]]) -> Fit:
+    """Every difference between what the source gives and what the model expects (key to shape), in a stable order."""
+    given = {key: source.info(key).shape for key in source.keys()}
+    return Fit(
+        missing=tuple(key for key in expected if key not in given),
+        unknown=tuple(key for key in given if key not in expected),
+        wrong_shape=tuple(
+            (key, given[key], shape) for key, shape in expected.items() if key in given and given[key] != shape
+        ),
+    )
+
+
+def require(path: str, fit: Fit, *, strict: bool, hint: str) -> None:
+    """Returns only if the model can be run with these weights.
+
+    Args:
+        path: of the weights, for the message.
+        fit: what `compare` found.
+        strict: unknown tensors and other shapes are errors too; otherwise only what leaves the model without values.
+        hint: what to do about it.
+
+    Raises:
+        WeightsMismatchError: they can't, or ``strict`` and something differs.
+    """
+    if fit.missing or (strict and not fit.exact):
+        raise WeightsMismatchError(path, fit.missing, fit.unknown, fit.wrong_shape, hint)

@@ -1,0 +1,55 @@
+"""One source over another: each tensor comes from the upper one if it has it, else from the lower."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from streamer.sources.base import HeldTensor, TensorInfo, WeightSource
+
+
+class LayeredSource:
+    """The tensors of several sources, the first that has a key gives it. Owns its layers and closes them.
+
+    Args:
+        layers: topmost first; at least one.
+        hidden: keys that the topmost layer has but must not give (of another shape than the model's).
+    """
+
+    def __init__(self, layers: Sequence[WeightSource], hidden: Collection[str] = ()) -> None:
+        self._layers = tuple(layers)
+        self._owner: dict[str, WeightSource] = {}
+        for layer in reversed(self._layers):
+            skipped = frozenset(hidden) if layer is self._layers[0] else frozenset()
+            self._owner |= {key: layer for key in layer.keys() if key not in skipped}
+
+    @property
+    def name(self) -> str:
+        """The topmost layer's, and what it lies over."""
+        return " over ".join(layer.name for layer in self._layers)
+
+    def keys(self) -> Collection[str]:
+        """The keys of all layers together."""
+        return self._owner.keys()
+
+    def info(self, key: str) -> TensorInfo:
+        """Of the layer that gives the tensor."""
+        return self._owner[key].info(key)
+
+    def read_into(self, key: str, out: torch.Tensor) -> None:
+        """From the layer that gives the tensor."""
+        self._owner[key].read_into(key, out)
+
+    def hold(self, key: str) -> HeldTensor:
+        """From the layer that gives the tensor."""
+        return self._owner[key].hold(key)
+
+    def will_need(self, key: str) -> None:
+        """Passed on to the layer that gives the tensor."""
+        self._owner[key].will_need(key)
+
+    def close(self) -> None:
+        """Closes every layer."""
+        for layer in self._layers:
+            layer.close()

@@ -1,0 +1,182 @@
+"""Tensors out of safetensors files, one file or several, read by byte range.
+
+The library's own reader maps the file and hands out views of the mapping, which makes every page of it count as memory
+of the process for as long as the tensor lives. Here a tensor is read straight to where it is wanted. The format is
+described in the README of https://github.com/huggingface/safetensors, section "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lzr2.byte_source import ByteSource, open_source
+from lzr2.errors import Lzr2Error
+
+from streamer.config import ReadMethod
+from streamer.errors import WeightsFileError
+from streamer.sources.base import HeldTensor, TensorInfo
+from streamer.sources.cast import DenseTensor, copy_cast
+from streamer.sources.faults import translated
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+_HEADER_LIMIT = 100_000_000  # bytes; the format's own
+_REMAKE = "Download or convert the file again."
+
+
+@dataclass(frozen=True)
+class _Range:
+    file: ByteSource
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    offset: int
+    nbytes: int
+
+
+class SafetensorsSource:
+    """The tensors of one or several safetensors files; every byte range is checked before anything is read.
+
+    Thread-safe. Keeps no tensor in memory.
+
+    Args:
+        paths: of the files; no key may be in two of them.
+        io: how to read.
+
+    Raises:
+        WeightsFileError: a file is missing, isn't safetensors, or is damaged.
+    """
+
+    def __init__(self, paths: Sequence[Path], io: ReadMethod = "auto") -> None:
+        self._paths = tuple(paths)
+        self._files: list[ByteSource] = []
+        self._ranges: dict[str, _Range] = {}
+        try:
+            for path in paths:
+                self._add(path, io)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The path, or the first of several."""
+        more = len(self._paths) - 1
+        return str(self._paths[0]) + (f" (and {more} more)" if more else "")
+
+    def keys(self) -> Collection[str]:
+        """The keys of all tensors."""
+        return self._ranges.keys()
+
+    def info(self, key: str) -> TensorInfo:
+        """Shape and size of the tensor."""
+        r = self._ranges[key]
+        return TensorInfo(r.shape, r.nbytes, r.nbytes)
+
+    def read_into(self, key: str, out: torch.Tensor) -> None:
+        """Reads the tensor, straight into ``out`` where the types agree."""
+        r = self._ranges[key]
+        if out.dtype == r.dtype:
+            self._read(key, out)
+        else:
+            copy_cast(out, self._read(key, torch.empty(r.shape, dtype=r.dtype)))
+
+    def hold(self, key: str) -> HeldTensor:
+        """The tensor in the type of the file."""
+        r = self._ranges[key]
+        return DenseTensor(self._read(key, torch.empty(r.shape, dtype=r.dtype)))
+
+    def will_need(self, key: str) -> None:
+        """Asks the system to read ahead."""
+        r = self._ranges[key]
+        r.file.will_need(r.offset, r.nbytes)
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in self._files:
+            file.close()
+
+    def _read(self, key: str, out: torch.Tensor) -> torch.Tensor:
+        r = self._ranges[key]
+        if r.nbytes:
+            raw: np.ndarray[Any, np.dtype[np.uint8]] = out.view(-1).view(torch.uint8).numpy()
+            try:
+                r.file.read_into(r.offset, raw)
+                r.file.check_unchanged()
+            except Lzr2Error as error:
+                raise translated(error) from error
+        return out
+
+    def _add(self, path: Path, io: ReadMethod) -> None:
+        try:
+            file = open_source(path, io)
+        except Lzr2Error as error:
+            raise translated(error) from error
+        self._files.append(file)
+        for key, r in _parse(file).items():
+            if key in self._ranges:
+                raise WeightsFileError(file.name, f"{key!a} is in another of the files too")
+            self._ranges[key] = r
+
+
+def _parse(file: ByteSource) -> dict[str, _Range]:
+    """Every tensor's range, each checked against the file's size and its own shape."""
+    if file.nbytes < 8:
+        raise WeightsFileError(file.name, f"not a safetensors file: {file.nbytes} bytes, at least 8 expected")
+    header_nbytes = int.from_bytes(file.read(0, 8), "little")
+    start = 8 + header_nbytes
+    if header_nbytes > min(_HEADER_LIMIT, file.nbytes - 8):
+        raise WeightsFileError(
+            file.name,
+            f"not a safetensors file, or one cut short: a header of {header_nbytes:,} bytes is announced, "
+            f"{file.nbytes - 8:,} bytes are there",
+            _REMAKE,
+        )
+    try:
+        header = json.loads(file.read(8, header_nbytes))
+    except (ValueError, RecursionError) as error:
+        raise WeightsFileError(file.name, f"not a safetensors file: its header is no JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise WeightsFileError(file.name, "not a safetensors file: its header is no JSON object")
+    return {
+        key: _checked(file, key, entry, start) for key, entry in header.items() if key != "__metadata__"
+    }
+
+
+def _checked(file: ByteSource, key: str, entry: Any, start: int) -> _Range:
+    def fault(found: object, expected: str) -> WeightsFileError:
+        return WeightsFileError(file.name, f"{key!a}: found {found!a}, expected {expected}", _REMAKE)
+
+    if not isinstance(entry, dict):
+        raise fault(entry, "a JSON object")
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
+        raise fault(dtype, f"one of the types {', '.join(_DTYPES)}")
+    if not _are_sizes(shape) or len(shape) > 32:
+        raise fault(shape, "a list of sizes")
+    if not _are_sizes(offsets) or len(offsets) != 2:
+        raise fault(offsets, "two offsets")
+    nbytes = math.prod(shape) * _DTYPES[dtype].itemsize
+    if offsets[1] - offsets[0] != nbytes:
+        raise fault(offsets, f"a range of {nbytes} bytes for the shape {shape}")
+    if start + offsets[1] > file.nbytes:
+        raise WeightsFileError(
+            file.name,
+            f"{key!a}: the file is cut short: it ends at {file.nbytes:,}, this tensor at {start + offsets[1]:,}",
+            _REMAKE,
+        )
+    return _Range(file, _DTYPES[dtype], tuple(shape), start + offsets[0], nbytes)
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in values)

@@ -1,0 +1,99 @@
+"""Weights kept in host memory between steps: a fixed set, chosen beforehand, each tensor in its smaller form."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+
+import torch
+
+from streamer.sources.base import HeldTensor, TensorInfo, WeightSource
+
+
+def choose(source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int) -> frozenset[str]:
+    """The keys to keep: whole groups, first ones first, as long as they fit into the budget together.
+
+    Args:
+        source: of the tensors.
+        groups: the keys of each block, in the order in which room is given to them.
+        budget_nbytes: of host memory. A larger budget keeps a superset.
+    """
+    chosen: list[str] = []
+    room = budget_nbytes
+    for keys in groups:
+        room -= sum(source.info(key).held_nbytes for key in keys)
+        if room < 0:
+            break
+        chosen.extend(keys)
+    return frozenset(chosen)
+
+
+class HostCache:
+    """A source that reads each of the kept tensors from the source below it only once. Thread-safe.
+
+    It keeps at most ``budget_nbytes``, measured as they are kept: a tensor that turns out larger than announced is
+    read again each time instead. Doesn't own the source below.
+    """
+
+    def __init__(self, below: WeightSource, kept: Collection[str], budget_nbytes: int) -> None:
+        self._below = below
+        self._kept = frozenset(kept)
+        self._held: dict[str, HeldTensor] = {}
+        self._room = budget_nbytes
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Of the source below."""
+        return self._below.name
+
+    @property
+    def held_nbytes(self) -> int:
+        """Bytes kept now."""
+        with self._lock:
+            return sum(held.nbytes for held in self._held.values())
+
+    def keys(self) -> Collection[str]:
+        """Of the source below."""
+        return self._below.keys()
+
+    def info(self, key: str) -> TensorInfo:
+        """Of the source below."""
+        return self._below.info(key)
+
+    def read_into(self, key: str, out: torch.Tensor) -> None:
+        """From memory if it is kept and was read before, else from the source below."""
+        with self._lock:
+            held = self._held.get(key)
+        if held is None and key in self._kept:
+            held = self._keep(key)
+        if held is None:
+            self._below.read_into(key, out)
+        else:
+            held.write_into(out)
+
+    def hold(self, key: str) -> HeldTensor:
+        """The kept tensor, or the source's."""
+        with self._lock:
+            held = self._held.get(key)
+        return held if held is not None else self._below.hold(key)
+
+    def will_need(self, key: str) -> None:
+        """Passed on unless the tensor is kept."""
+        with self._lock:
+            kept = key in self._held
+        if not kept:
+            self._below.will_need(key)
+
+    def close(self) -> None:
+        """Lets go of what is kept."""
+        with self._lock:
+            self._held.clear()
+
+    def _keep(self, key: str) -> HeldTensor:
+        held = self._below.hold(key)
+        with self._lock:
+            if key not in self._held and held.nbytes <= self._room:
+                self._held[key] = held
+                self._room -= held.nbytes
+        return held
