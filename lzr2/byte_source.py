@@ -1,0 +1,316 @@
+"""Bytes of one file behind one small contract: checked ranges, positioned reads, read-ahead hints."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2.errors import (
+    ClosedError,
+    Lzr2Error,
+    MissingFileError,
+    ReadFailedError,
+    StaleFileError,
+    TruncatedError,
+    UnreadableFileError,
+)
+
+Bytes = npt.NDArray[np.uint8]
+IoMode = Literal["auto", "mmap", "pread"]
+
+# Two writes closer than this may carry the same modification time.
+_CLOCK_TICK_NS = 20_000_000
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What the operating system says of an open file; changes when it is rewritten or unlinked."""
+
+    nbytes: int
+    mtime_ns: int
+    inode: int
+    n_links: int
+
+
+class ByteSource(ABC):
+    """Reads exactly what is asked or raises; safe to share between threads; closed by whoever made it."""
+
+    def __init__(self, name: str, nbytes: int) -> None:
+        self.name = name
+        self.nbytes = nbytes
+        self._lock = threading.Lock()
+        self._users = 0
+        self._closed = False
+
+    def read(self, offset: int, nbytes: int) -> bytes:
+        """Exactly `nbytes` bytes from `offset`; TruncatedError, before allocating, if they aren't there."""
+        return self.read_array(offset, nbytes).tobytes()
+
+    def read_array(self, offset: int, nbytes: int) -> Bytes:
+        """Exactly `nbytes` bytes from `offset`, as a fresh array."""
+        self._check_range(offset, nbytes)
+        out = np.empty(nbytes, np.uint8)
+        self.read_into(offset, out)
+        return out
+
+    def read_into(self, offset: int, out: Bytes) -> None:
+        """Fills `out` (contiguous uint8) from `offset`."""
+        self._check_range(offset, out.nbytes)
+        with self.in_use():
+            self._fill(offset, out)
+
+    def check_unchanged(self) -> None:  # noqa: B027 - memory can't change behind our back
+        """Raises StaleFileError if the file was rewritten, truncated or replaced since it was opened."""
+
+    def will_need(self, offset: int, nbytes: int) -> None:  # noqa: B027 - hints may do nothing
+        """Hints that the range is read soon. Never fails, never reads past the end."""
+
+    def done_with(self, offset: int, nbytes: int) -> None:  # noqa: B027 - hints may do nothing
+        """Hints that the range isn't needed in this process's memory any more. Never fails."""
+
+    def close(self) -> None:
+        """Releases the file once reads in flight have ended. May be called twice."""
+        with self._lock:
+            self._closed = True
+            if self._users == 0:
+                self._release()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Holds the file open inside the block: a closed file's number may become another file's."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the file is closed", path=self.name, advice="Open it again.")
+            self._users += 1
+        try:
+            yield
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._closed and self._users == 0:
+                self._release()
+
+    def _check_range(self, offset: int, nbytes: int) -> None:
+        if offset < 0 or nbytes < 0 or offset + nbytes > self.nbytes:
+            raise TruncatedError(
+                "the file ends too early",
+                path=self.name,
+                offset=offset,
+                found=f"{max(0, self.nbytes - offset)} bytes",
+                expected=f"{nbytes} bytes",
+            )
+
+    @abstractmethod
+    def _fill(self, offset: int, out: Bytes) -> None: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+
+class BytesSource(ByteSource):
+    """A file that is already in memory."""
+
+    def __init__(self, data: bytes | bytearray | memoryview, name: str = "<bytes>") -> None:
+        self._data = np.frombuffer(data, np.uint8)
+        super().__init__(name, self._data.nbytes)
+
+    def _fill(self, offset: int, out: Bytes) -> None:
+        out[:] = self._data[offset : offset + out.nbytes]
+
+    def _release(self) -> None:
+        self._data = np.zeros(0, np.uint8)
+
+
+class PreadSource(ByteSource):
+    """Positioned reads: no shared position, no mapping, so a file cut short is an error, never a signal."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = _open_regular(self.path)
+        try:
+            self.state = _state(self._fd)
+        except OSError as error:
+            os.close(self._fd)
+            raise _read_failed(self.path, error) from error
+        self._seek_lock = threading.Lock()
+        super().__init__(os.fspath(path), self.state.nbytes)
+        _outlast_clock_tick(self.state)
+
+    def check_unchanged(self) -> None:
+        with self.in_use():
+            try:
+                now = _state(self._fd)
+            except OSError as error:
+                raise _read_failed(self.path, error) from error
+        if now != self.state:
+            what = "replaced or deleted" if now.n_links < self.state.n_links else "rewritten or truncated"
+            raise StaleFileError(f"the file was {what} while in use", path=self.name)
+
+    def will_need(self, offset: int, nbytes: int) -> None:
+        self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")
+
+    def _advise(self, offset: int, nbytes: int, name: str) -> None:
+        advice = getattr(os, name, None)
+        if advice is None or self._closed:
+            return
+        try:
+            with self.in_use():
+                os.posix_fadvise(self._fd, offset, nbytes, advice)
+        except (OSError, ClosedError):
+            return  # a hint
+
+    def _fill(self, offset: int, out: Bytes) -> None:
+        view = memoryview(out.data)
+        done = 0
+        while done < len(view):
+            try:
+                n = self._pread(view[done:], offset + done)
+            except OSError as error:
+                raise _read_failed(self.path, error, offset + done) from error
+            if n <= 0:  # the size was checked against the opened file: it has shrunk
+                raise StaleFileError("the file was truncated while in use", path=self.name, offset=offset + done)
+            done += n
+
+    def _pread(self, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [view], offset)
+        with self._seek_lock:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            data = os.read(self._fd, min(len(view), 1 << 20))
+        view[: len(data)] = data
+        return len(data)
+
+    def _release(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+class MmapSource(PreadSource):
+    """The file mapped into memory. A file truncated by another program while mapped kills the process on
+    access (SIGBUS): for files that nobody rewrites."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._map: mmap.mmap | None = None
+        try:
+            if self.nbytes:
+                self._map = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            super()._release()
+            raise ReadFailedError(f"the file can't be mapped ({error})", path=self.name) from error
+
+    def done_with(self, offset: int, nbytes: int) -> None:
+        advice = getattr(mmap, "MADV_DONTNEED", None)
+        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = min(offset + nbytes, self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        if advice is None or start < 0 or end <= start or self._closed:
+            return
+        try:
+            with self.in_use():
+                if self._map is not None:
+                    self._map.madvise(advice, start, end - start)
+        except (OSError, ClosedError):
+            return  # a hint
+
+    def _fill(self, offset: int, out: Bytes) -> None:
+        # The size is looked at right before: this narrows the window for SIGBUS, it doesn't close it.
+        try:
+            if os.fstat(self._fd).st_size < offset + out.nbytes:
+                raise StaleFileError("the file was truncated while in use", path=self.name, offset=offset)
+        except OSError as error:
+            raise _read_failed(self.path, error, offset) from error
+        if self._map is not None and out.nbytes:
+            np.copyto(out, np.frombuffer(self._map, np.uint8, out.nbytes, offset))
+
+    def _release(self) -> None:
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        super()._release()
+
+
+def open_source(path: str | os.PathLike[str], io: IoMode = "auto") -> PreadSource:
+    """A source over a regular file; "auto" is pread (docs/decisions/lzr2-io.md). The caller closes it."""
+    if io not in ("auto", "mmap", "pread"):
+        raise Lzr2Error("unknown io mode", found=io, expected="auto, mmap or pread")
+    return MmapSource(path) if io == "mmap" else PreadSource(path)
+
+
+def _open_regular(path: Path) -> int:
+    # O_NONBLOCK: opening a pipe must not wait for a writer.
+    flags = os.O_RDONLY
+    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    try:
+        fd = os.open(path, flags)
+    except FileNotFoundError as error:
+        raise MissingFileError("there is no such file", path=path) from error
+    except ValueError as error:
+        raise UnreadableFileError(f"not a path ({error})", path=path) from error
+    except OSError as error:
+        if path.is_dir():  # Windows refuses to open one
+            raise _not_regular(path, "a directory") from error
+        raise UnreadableFileError(f"the file can't be opened ({_reason(error)})", path=path) from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    raise _not_regular(path, next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file"))
+
+
+def _not_regular(path: Path, kind: str) -> UnreadableFileError:
+    return UnreadableFileError(
+        "not a file that can be read", path=path, found=kind, expected="a regular file", advice="Check the path."
+    )
+
+
+def _state(fd: int) -> FileState:
+    s = os.fstat(fd)
+    return FileState(s.st_size, s.st_mtime_ns, s.st_ino, s.st_nlink)
+
+
+def _outlast_clock_tick(state: FileState) -> None:
+    age = time.time_ns() - state.mtime_ns
+    if 0 <= age < _CLOCK_TICK_NS:
+        time.sleep((_CLOCK_TICK_NS - age) / 1e9)
+
+
+def _read_failed(path: Path, error: OSError, offset: int | None = None) -> ReadFailedError:
+    return ReadFailedError(f"reading failed ({_reason(error)})", path=path, offset=offset)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "a loop of symbolic links"
+    return error.strerror or str(error)
+
+
+def require_little_endian(byteorder: Any = sys.byteorder) -> None:
+    """Raises Lzr2Error on a big-endian machine: sections are used as they lie in the file."""
+    if byteorder != "little":
+        raise Lzr2Error("LZR2 needs a little-endian machine", found=byteorder)

@@ -1,0 +1,376 @@
+"""Encoded record -> float16 or float32 into a caller's buffer, whole or by rows, bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2 import inflate, lattice, layout, scan
+from lzr2.byte_source import ByteSource, require_little_endian
+from lzr2.errors import (
+    ChecksumError,
+    EntrySizeError,
+    IndexValueError,
+    OutputArrayError,
+    RowRangeError,
+    StaleFileError,
+)
+from lzr2.fingerprint import record_checksum
+from lzr2.record import RecordInfo
+
+Array = npt.NDArray[Any]
+Rows = tuple[int, int]
+
+# A multiple of both entry sizes that stays in the second-level cache.
+_OVERLAY_PIECE_NBYTES = 24 * 16_384
+_NOT_WIDENED = np.zeros(0, np.float32)
+_COUNT_FIRST_NBYTES = 64 << 20  # streams that may be larger are counted before they are kept
+
+
+@dataclass(frozen=True, eq=False)
+class InflatedTensor:
+    """One tensor with its indices inflated: needs no file, 2/d bytes a weight plus 6 an overlay entry.
+
+    indices uint16 [C, B], all legal; levels uint16 [C, 3]: the float16 patterns of a row's digits -1, 0, 1;
+    overlay_positions: unsigned, strictly increasing, flat; overlay_values uint16: their float16 patterns.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    d: int
+    indices: npt.NDArray[np.uint16]
+    levels: npt.NDArray[np.uint16]
+    overlay_positions: npt.NDArray[np.unsignedinteger]
+    overlay_values: npt.NDArray[np.uint16]
+
+    @property
+    def n_rows(self) -> int:
+        return layout.rows_and_columns(self.shape)[0]
+
+    @property
+    def n_columns(self) -> int:
+        return layout.rows_and_columns(self.shape)[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the arrays keep."""
+        arrays = (self.indices, self.levels, self.overlay_positions, self.overlay_values)
+        return sum(a.nbytes for a in arrays)
+
+
+def decode_record_into(
+    source: ByteSource, info: RecordInfo, out: Array, rows: Rows | None = None, threads: int = 1
+) -> None:
+    """Fills `out` with the record's weights, bit for bit as the format defines them, or raises.
+
+    out: C-contiguous, writable, float16 or float32 (the float16 values, exactly widened), with as many
+    elements as the tensor, or as the range `rows` = (first, end) of it. threads: how many may work at once,
+    this one included. After an error the content of `out` is undefined. Memory: the inflated indices
+    (2/d bytes a weight) and half a megabyte. Thread-safe.
+    Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
+    """
+    first, end = _checked_rows(info.shape, rows, source.name, info.key)
+    out2d = _checked_out(out, end - first, info.n_columns, info.key)
+    source.check_unchanged()
+    check_record(source, info)
+    levels = _levels(source, info)[first:end]
+    with _workers(threads) as submit:
+        _expand_stream(source, info, (first, end), _as_type(levels, out2d), out2d, submit, threads)
+        _overlay_into(source, info, (first, end), out2d.reshape(-1), submit, threads)
+    source.check_unchanged()
+
+
+def read_inflated(source: ByteSource, info: RecordInfo) -> InflatedTensor:
+    """The record with its indices inflated and checked. Raises as decode_record_into."""
+    from lzr2 import kernels
+
+    source.check_unchanged()
+    check_record(source, info)
+    levels = _levels(source, info)
+    indices = _inflated(source, info)
+    position_type: type[np.unsignedinteger] = np.uint32 if info.n_weights < 2**32 else np.uint64
+    positions = np.empty(info.overlay_count, position_type)
+    values = np.empty(info.overlay_count, np.uint16)
+    n = 0
+    for words in _overlay_words(source, info, 0, info.overlay_count):
+        wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
+        n += kernels.locate(words, wide, info.n_rows, info.n_columns, positions[n:], values[n:])
+    source.check_unchanged()
+    if not bool(np.all(positions[1:n] > positions[: max(0, n - 1)])):
+        # Stable, reversed: of several entries for one place the last is kept.
+        kept, at = np.unique(positions[:n][::-1], return_index=True)
+        positions, values, n = kept, values[:n][::-1][at], len(kept)
+    if n < info.overlay_count:
+        positions, values = positions[:n].copy(), values[:n].copy()
+    return InflatedTensor(info.key, info.shape, info.d, indices, levels, positions, values)
+
+
+def decode_inflated_into(inflated: InflatedTensor, out: Array, rows: Rows | None = None, threads: int = 1) -> None:
+    """As decode_record_into, from the inflated form: no file, no inflating, about the speed of a copy."""
+    first, end = _checked_rows(inflated.shape, rows, None, inflated.key)
+    out2d = _checked_out(out, end - first, inflated.n_columns, inflated.key)
+    n = max(1, min(threads, end - first))
+    bounds = [first + (end - first) * i // n for i in range(n + 1)]
+    with _workers(threads) as submit:
+        futures = [
+            submit(_expand_inflated, inflated, out2d[a - first : b - first], a, b)
+            for a, b in itertools.pairwise(bounds)
+        ]
+        for future in futures:
+            future.result()
+
+
+def check_record(source: ByteSource, info: RecordInfo) -> None:
+    """Raises StaleFileError or ChecksumError unless the record that `info` describes is at its place."""
+    found = scan.reread(source, info)
+    same = (found.key, found.shape, found.d, found.z_nbytes, found.overlay_count, found.end)
+    if same != (info.key, info.shape, info.d, info.z_nbytes, info.overlay_count, info.end):
+        raise StaleFileError(
+            "the index doesn't describe this file",
+            path=source.name,
+            key=info.key,
+            offset=info.start,
+            advice="Delete its sidecar (.lzr2.index.json), then open the file again.",
+        )
+    if info.checksum is not None:
+        checksum = record_checksum(source, info)
+        if checksum != info.checksum:
+            raise ChecksumError(
+                "the record's bytes have changed",
+                path=source.name,
+                key=info.key,
+                offset=info.start,
+                found=f"checksum {checksum:016x}",
+                expected=f"{info.checksum:016x}",
+            )
+
+
+def _expand_inflated(inflated: InflatedTensor, out2d: Array, first: int, end: int) -> None:
+    from lzr2 import kernels
+
+    levels = _as_type(inflated.levels[first:end], out2d)
+    limit = layout.n_index_values(inflated.d)
+    bad = kernels.expand(inflated.indices[first:end], levels, _patterns(out2d), inflated.d, limit)
+    if bad >= 0:
+        raise _bad_index(None, inflated.key, None, first + bad, inflated.d)
+    positions = inflated.overlay_positions
+    n_columns = inflated.n_columns
+    a = int(np.searchsorted(positions, positions.dtype.type(first * n_columns))) if first else 0
+    last = end == inflated.n_rows
+    b = len(positions) if last else int(np.searchsorted(positions, positions.dtype.type(end * n_columns)))
+    values = inflated.overlay_values[a:b]
+    if out2d.dtype == np.float32:
+        kernels.put(positions[a:b], _widened()[values], out2d.reshape(-1), first * n_columns)
+    else:
+        kernels.put(positions[a:b], values, _patterns(out2d).reshape(-1), first * n_columns)
+
+
+def _levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
+    from lzr2 import kernels
+
+    require_little_endian()
+    tables = source.read_array(info.offset_start, info.offset_nbytes + info.scale_nbytes).view(np.float32)
+    exact = lattice.row_levels(tables[: info.n_rows], tables[info.n_rows :])
+    levels = np.empty((info.n_rows, 3), np.uint16)
+    kernels.round_to_half(exact.reshape(-1).view(np.uint32), levels.reshape(-1))
+    return levels
+
+
+def _inflate_pieces(source: ByteSource, info: RecordInfo) -> Iterator[bytes]:
+    limit = scan.inflated_limit(info)
+    where: dict[str, Any] = {"path": source.name, "key": info.key, "offset": info.indices_start}
+    if limit > _COUNT_FIRST_NBYTES:
+        # A wrong stream must fail before it has filled the memory that its shape would justify.
+        scan.n_blocks(source, info, inflate.inflated_nbytes(scan.stream_pieces(source, info), limit, **where))
+    return inflate.inflate(scan.stream_pieces(source, info), limit, **where)
+
+
+def _inflated(
+    source: ByteSource, info: RecordInfo, on_rows: Callable[[Array, int, int], None] | None = None
+) -> npt.NDArray[np.uint16]:
+    """The checked indices [C, B]. on_rows(indices, first, end): called as rows of the sane B are complete."""
+    expected = layout.blocks_needed(info.n_columns, info.d)
+    # No larger than the stream can fill (a deflate stream grows at most 1032 times).
+    room = min(2 * info.n_rows * expected, 1032 * info.z_nbytes + 64)
+    buffer = np.empty(room, np.uint8)
+    total = rows_done = 0
+    for piece in _inflate_pieces(source, info):
+        if total + len(piece) > buffer.nbytes:
+            bigger = np.empty(max(total + len(piece), 2 * buffer.nbytes), np.uint8)
+            bigger[:total] = buffer[:total]
+            buffer = bigger
+        buffer[total : total + len(piece)] = np.frombuffer(piece, np.uint8)
+        total += len(piece)
+        if on_rows is not None and expected and total <= 2 * info.n_rows * expected:
+            rows = total // (2 * expected)
+            if rows > rows_done:
+                on_rows(buffer[: 2 * expected * rows].view(np.uint16).reshape(rows, expected), rows_done, rows)
+                rows_done = rows
+    n_blocks = scan.n_blocks(source, info, total)
+    indices = buffer[:total].view(np.uint16).reshape(info.n_rows, n_blocks)
+    entry_nbytes = layout.entry_nbytes(info.n_rows, n_blocks, info.d)
+    if entry_nbytes != info.entry_nbytes and info.overlay_count:
+        raise EntrySizeError(
+            "overlay entries of another size",
+            path=source.name,
+            key=info.key,
+            offset=info.overlay_start,
+            found=f"{info.entry_nbytes} bytes in the index",
+            expected=f"{entry_nbytes} bytes ({n_blocks} blocks a row)",
+        )
+    limit = layout.n_index_values(info.d)
+    if indices.size and int(indices.max()) >= limit:
+        row = int(np.argmax(indices.max(axis=1) >= limit))
+        raise _bad_index(source.name, info.key, info.indices_start, row, info.d)
+    return indices if buffer.nbytes == total else indices.copy()
+
+
+def _expand_stream(
+    source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, out2d: Array, submit: _Submit, threads: int
+) -> None:
+    """Expands rows as they are inflated; with threads, inflating and expanding overlap."""
+    from lzr2 import kernels
+
+    first, end = rows
+    limit = layout.n_index_values(info.d)
+    target = _patterns(out2d)
+    futures: list[Future[Any]] = []
+
+    def expand(indices: Array, a: int, b: int) -> None:
+        a, b = max(a, first), min(b, end)
+        if a < b:
+            span = slice(a - first, b - first)
+            futures.append(submit(kernels.expand, indices[a:b], levels[span], target[span], info.d, limit))
+
+    indices = _inflated(source, info, expand)
+    for future in futures:
+        future.result()
+    if indices.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not futures:
+        # Another number of blocks than a sane writer gives: what was expanded on the way is wrong.
+        kernels.expand(indices[first:end], levels, target, info.d, limit)
+
+
+def _overlay_into(source: ByteSource, info: RecordInfo, rows: Rows, flat: Array, submit: _Submit, threads: int) -> None:
+    first, end = rows
+    if first == end or not info.overlay_count:
+        return
+    parts = min(threads, info.overlay_count * info.entry_nbytes // (4 * _OVERLAY_PIECE_NBYTES), end - first)
+    if parts > 1 and rows == (0, info.n_rows):
+        cuts = [_first_entry_of_row(source, info, end * i // parts) for i in range(parts)] + [info.overlay_count]
+        bounds = [end * i // parts for i in range(parts + 1)]
+        futures = [
+            submit(_apply, source, info, (a, b), (bounds[i], bounds[i + 1]), flat)
+            for i, (a, b) in enumerate(itertools.pairwise(cuts))
+        ]
+        if sum(future.result() for future in futures) == 0:
+            return
+        # Not sorted by row after all: once more, in file order, which sets every place to its last entry.
+    _apply(source, info, (0, info.overlay_count), rows, flat)
+
+
+def _apply(source: ByteSource, info: RecordInfo, entries: Rows, rows: Rows, flat: Array) -> int:
+    """Applies a range of overlay entries to a range of rows; returns how many were for other rows."""
+    from lzr2 import kernels
+
+    first, end = rows
+    whole = flat.size == info.n_weights
+    own = flat[first * info.n_columns : end * info.n_columns] if whole else flat
+    target = own if own.dtype == np.float32 else own.view(np.uint16)
+    wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
+    widened = _widened() if own.dtype == np.float32 else _NOT_WIDENED
+    elsewhere = 0
+    for words in _overlay_words(source, info, *entries):
+        elsewhere += kernels.apply_overlay(words, wide, widened, target, info.n_columns, info.n_rows, first, end)
+    return elsewhere
+
+
+def _overlay_words(source: ByteSource, info: RecordInfo, first: int, end: int) -> Iterator[npt.NDArray[np.uint32]]:
+    """Overlay entries [first, end) as uint32 words, in pieces, each valid until the next is asked for."""
+    at = info.overlay_start + first * info.entry_nbytes
+    stop = info.overlay_start + end * info.entry_nbytes
+    scratch = np.empty(min(_OVERLAY_PIECE_NBYTES, max(0, stop - at)), np.uint8)
+    while at < stop:
+        piece = scratch[: stop - at]
+        source.read_into(at, piece)
+        yield piece.view(np.uint32)
+        at += piece.nbytes
+
+
+def _first_entry_of_row(source: ByteSource, info: RecordInfo, row: int) -> int:
+    """Where the entries of `row` start if the overlay is sorted (the caller notices if it isn't)."""
+    width = info.entry_nbytes - 4 >> 1
+    low, high = 0, info.overlay_count
+    while low < high:
+        middle = (low + high) // 2
+        at = info.overlay_start + middle * info.entry_nbytes
+        if int.from_bytes(source.read(at, width), "little") < row:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _checked_rows(shape: tuple[int, ...], rows: Rows | None, path: str | None, key: str) -> Rows:
+    n_rows = shape[0]
+    first, end = (0, n_rows) if rows is None else rows
+    if not 0 <= first <= end <= n_rows:
+        raise RowRangeError("row range", path=path, key=key, found=rows, expected=f"within 0 to {n_rows}")
+    return first, end
+
+
+def _checked_out(out: Array, n_rows: int, n_columns: int, key: str) -> Array:
+    if not isinstance(out, np.ndarray) or out.dtype not in (np.float16, np.float32):
+        found = getattr(out, "dtype", type(out).__name__)
+        raise OutputArrayError("output type", key=key, found=found, expected="a float16 or float32 array")
+    if out.size != n_rows * n_columns:
+        raise OutputArrayError("output size", key=key, found=out.size, expected=f"{n_rows * n_columns} elements")
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise OutputArrayError("output memory", key=key, expected="C-contiguous, aligned and writable")
+    return out.reshape(n_rows, n_columns)
+
+
+def _bad_index(path: str | None, key: str, offset: int | None, row: int, d: int) -> IndexValueError:
+    legal = f"below 3^{d} = {3**d}"
+    return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
+
+
+@lru_cache(maxsize=1)
+def _widened() -> npt.NDArray[np.float32]:
+    return lattice.widening_table()
+
+
+def _as_type(levels: npt.NDArray[np.uint16], out: Array) -> Array:
+    return _widened()[levels] if out.dtype == np.float32 else levels
+
+
+def _patterns(out: Array) -> Array:
+    return out if out.dtype == np.float32 else out.view(np.uint16)
+
+
+_Submit = Callable[..., "Future[Any]"]
+
+
+@contextmanager
+def _workers(threads: int) -> Iterator[_Submit]:
+    """Runs what is submitted at once, here; or, with threads, on a pool that ends with the block."""
+    threads = max(1, min(threads, os.cpu_count() or 1))
+    if threads == 1:
+
+        def here(function: Callable[..., Any], *args: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(function(*args))
+            return future
+
+        yield here
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="lzr2-decode") as pool:
+        yield pool.submit

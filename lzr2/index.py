@@ -1,0 +1,158 @@
+"""The table of a file's records: built by a scan, kept in a sidecar, never trusted beyond the file it was made of."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from lzr2 import sidecar
+from lzr2.byte_source import ByteSource, PreadSource, open_source
+from lzr2.errors import StaleFileError
+from lzr2.fingerprint import Fingerprint, fingerprint, record_checksum
+from lzr2.record import RecordInfo
+from lzr2.scan import Scanner, check_signature
+
+SECTIONS = ("header", "aux", "offset", "scale", "indices", "overlay")
+
+
+@dataclass(frozen=True)
+class Index:
+    """Where every record of one file lies; immutable and safe to share between threads.
+
+    `records` holds all of them in file order, repeated keys and records without payload included.
+    `by_key` has the record that counts for each key: the last one with a payload. `bytes_read` and
+    `seconds` are what making it took; `sidecar_path` is where it is kept (None: nowhere).
+    """
+
+    path: str
+    records: tuple[RecordInfo, ...]
+    fingerprint: Fingerprint | None
+    file_nbytes: int
+    bytes_read: int = 0
+    seconds: float = 0.0
+    from_sidecar: bool = False
+    sidecar_path: Path | None = None
+
+    @classmethod
+    def build(cls, path: str | os.PathLike[str], *, checksum: bool = False, exact: bool = False) -> Index:
+        """An index made from the file itself, nothing else read or written.
+
+        checksum: also take a checksum of every record (reads the whole file), which every decode then checks.
+        exact: inflate every record whose overlay entry size its shape leaves open.
+        Raises NotLzr2Error, MalformedRecordError, UnreadableFileError, MissingFileError.
+        """
+        with contextlib.closing(open_source(path)) as source:
+            return cls.of_source(source, checksum=checksum, exact=exact)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, checksum: bool = False) -> Index:
+        """The index from the file's sidecar if that is valid; otherwise built, and saved where it can be.
+
+        checksum: if there is no valid sidecar with checksums, take them (reads the whole file). Raises as `build`.
+        """
+        with contextlib.closing(open_source(path)) as source:
+            return cls.of_file(source, checksum=checksum)
+
+    @classmethod
+    def of_file(cls, source: PreadSource, *, checksum: bool = False, exact: bool = False) -> Index:
+        """As `open`, for a file that is already open."""
+        saved = cls._saved(source)
+        if saved is not None and not exact and (saved.has_checksums or not checksum):
+            return saved
+        # A sidecar with checksums isn't replaced by one without.
+        index = cls.of_source(source, checksum=checksum or (saved is not None and saved.has_checksums), exact=exact)
+        return index.save()
+
+    @classmethod
+    def of_source(cls, source: ByteSource, *, checksum: bool = False, exact: bool = False) -> Index:
+        """As `build`, for a source that is already open."""
+        began = time.perf_counter()
+        scanner = Scanner(source, exact=exact)
+        records = tuple(scanner.records())
+        bytes_read = scanner.bytes_read
+        if checksum:
+            records = tuple(replace(r, checksum=record_checksum(source, r)) for r in records)
+            bytes_read += sum(r.record_nbytes for r in records)
+        print_ = fingerprint(source) if isinstance(source, PreadSource) else None
+        source.check_unchanged()
+        seconds = time.perf_counter() - began
+        return cls(source.name, records, print_, source.nbytes, bytes_read, seconds)
+
+    @classmethod
+    def _saved(cls, source: PreadSource) -> Index | None:
+        began = time.perf_counter()
+        for place in sidecar.candidate_paths(source.path):
+            try:
+                records, saved = sidecar.load(place)
+            except (OSError, ValueError, sidecar.DamagedSidecar):
+                continue
+            if saved == fingerprint(source):
+                check_signature(source)
+                seconds = time.perf_counter() - began
+                return cls(source.name, records, saved, source.nbytes, 0, seconds, True, place)
+        return None
+
+    def save(self) -> Index:
+        """This index with `sidecar_path` set: next to the file, else in the user's cache directory, else nowhere."""
+        if self.fingerprint is None:
+            return self
+        for place in sidecar.candidate_paths(Path(self.path)):
+            with contextlib.suppress(OSError):
+                sidecar.save(place, self.records, self.fingerprint)
+                return replace(self, sidecar_path=place)
+        return self
+
+    def check_describes(self, source: PreadSource) -> None:
+        """Raises StaleFileError unless this is the index of exactly this file, unchanged."""
+        now = fingerprint(source)
+        if self.fingerprint != now:
+            raise StaleFileError(
+                "the index was made of another file, or the file has changed since",
+                path=source.name,
+                advice="Build the index again.",
+            )
+
+    @cached_property
+    def by_key(self) -> dict[str, RecordInfo]:
+        found: dict[str, RecordInfo] = {}
+        for record in self.records:
+            if record.has_payload:
+                found.pop(record.key, None)  # in file order of the record that counts
+                found[record.key] = record
+        return found
+
+    @property
+    def has_checksums(self) -> bool:
+        return bool(self.records) and all(r.checksum is not None for r in self.records)
+
+    @property
+    def n_weights(self) -> int:
+        """Weights that the file sets: repeated keys counted once."""
+        return sum(r.n_weights for r in self.by_key.values())
+
+    def section_nbytes(self) -> dict[str, int]:
+        """Bytes of the whole file by section; they add up to its size."""
+        sums = dict.fromkeys(SECTIONS, 0)
+        sums["header"] = 4
+        for r in self.records:
+            sums["header"] += r.header_nbytes
+            sums["aux"] += r.aux_nbytes
+            sums["offset"] += r.offset_nbytes
+            sums["scale"] += r.scale_nbytes
+            sums["indices"] += r.indices_nbytes
+            sums["overlay"] += r.overlay_nbytes
+        return sums
+
+
+def duplicated_keys(records: Iterable[RecordInfo]) -> set[str]:
+    """Keys that occur more than once."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for r in records:
+        (twice if r.key in seen else seen).add(r.key)
+    return twice

@@ -1,0 +1,177 @@
+"""Lzr2File: one open file, its index, and tensors out of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2 import decode
+from lzr2.byte_source import ByteSource, BytesSource, IoMode, PreadSource, open_source
+from lzr2.decode import InflatedTensor
+from lzr2.errors import EntrySizeError, NoPayloadError, UnknownKeyError
+from lzr2.index import Index
+from lzr2.record import RecordInfo
+
+
+class Lzr2File:
+    """An open LZR2 file: every tensor it returns is bit for bit what the file says, or an error is raised.
+
+    Made by `lzr2.open`. Safe to share between threads; close it, or use it in a `with` statement.
+    Memory: the index (a few hundred bytes a tensor).
+    """
+
+    def __init__(self, source: ByteSource, index: Index) -> None:
+        self._source = source
+        self._index = index
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        return Path(self._source.name)
+
+    @property
+    def index(self) -> Index:
+        return self._index
+
+    def keys(self) -> list[str]:
+        """Keys that carry weights, in file order."""
+        return list(self._index.by_key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self._index.by_key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._index.by_key
+
+    def record(self, key: str) -> RecordInfo:
+        """The record that counts for `key`. Raises UnknownKeyError, NoPayloadError."""
+        found = self._index.by_key.get(key)
+        if found is not None:
+            return found
+        path = self._source.name
+        if any(r.key == key for r in self._index.records):
+            advice = "Take the tensor from the base model."
+            raise NoPayloadError("the record carries no weights", path=path, key=key, advice=advice)
+        raise UnknownKeyError("no such record", path=path, key=key, advice="keys() lists the ones there are.")
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The tensor's dimensions. Raises as `record`."""
+        return self.record(key).shape
+
+    def get_tensor(self, key: str) -> npt.NDArray[np.float16]:
+        """The tensor as a fresh float16 array of its shape. Raises as `decode_into`."""
+        out = np.empty(self.record(key).shape, np.float16)
+        self.decode_into(key, out)
+        return out
+
+    def decode_into(
+        self, key: str, out: npt.NDArray[Any], rows: tuple[int, int] | None = None, threads: int = 1
+    ) -> None:
+        """Fills `out` with the tensor, or its rows [first, end), bit for bit; float32 is the exact widening.
+
+        out: C-contiguous, writable float16 or float32, of the right number of elements and any shape (a numpy
+        view of a pinned torch buffer, say). threads: how many may work on this call, the caller's included.
+        Raises UnknownKeyError, OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError,
+        ChecksumError; then the content of `out` is undefined. Thread-safe; releases the GIL.
+        Memory: 2/d bytes a weight.
+        """
+        try:
+            decode.decode_record_into(self._source, self.record(key), out, rows, threads)
+        except EntrySizeError as error:
+            self._index_exactly(error)
+            decode.decode_record_into(self._source, self.record(key), out, rows, threads)
+
+    def read_inflated(self, key: str) -> InflatedTensor:
+        """The tensor in its inflated form, which doesn't need the file any more. Raises as `decode_into`."""
+        try:
+            return decode.read_inflated(self._source, self.record(key))
+        except EntrySizeError as error:
+            self._index_exactly(error)
+            return decode.read_inflated(self._source, self.record(key))
+
+    def will_need(self, key: str) -> None:
+        """Hints to the operating system that the record's bytes are read soon."""
+        record = self.record(key)
+        self._source.will_need(record.start, record.record_nbytes)
+
+    def done_with(self, key: str) -> None:
+        """Hints that the record's mapped pages may leave this process's memory (not the page cache)."""
+        record = self.record(key)
+        self._source.done_with(record.start, record.record_nbytes)
+
+    def close(self) -> None:
+        """Releases the file, at the latest when calls in flight end. May be called twice."""
+        self._source.close()
+
+    def __enter__(self) -> Lzr2File:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _index_exactly(self, error: EntrySizeError) -> None:
+        """The index took the wrong one of two readings that both parse: settle it by inflating, once."""
+        with self._lock:
+            # Another thread may have done it; a second failure then is the caller's to see.
+            sizes = {r.start: r.entry_nbytes for r in self._index.records}
+            exact = Index.of_source(self._source, checksum=self._index.has_checksums, exact=True)
+            if {r.start: r.entry_nbytes for r in exact.records} == sizes:
+                raise error
+            self._index = exact
+
+
+def open_file(
+    path: str | os.PathLike[str] | bytes | bytearray | memoryview,
+    io: IoMode = "auto",
+    index: Index | None = None,
+    sidecar: bool = True,
+) -> Lzr2File:
+    """An open file whose every record header has been checked against the file's size.
+
+    path: the file, or its content as bytes. io: "mmap", "pread" or "auto" (pread: as fast, and a file cut
+    short while in use is an error instead of a signal). index: one made before, of exactly this file.
+    sidecar: whether to use and keep `NAME.lzr2.index.json`, in the user's cache directory where the file's
+    folder can't be written.
+    Raises MissingFileError, UnreadableFileError, NotLzr2Error, MalformedRecordError, StaleFileError.
+    """
+    source = _source(path, io)
+    try:
+        if index is not None:
+            if isinstance(source, PreadSource):
+                index.check_describes(source)
+        elif sidecar and isinstance(source, PreadSource):
+            index = Index.of_file(source)
+        else:
+            index = Index.of_source(source)
+        return Lzr2File(source, index)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _source(path: str | os.PathLike[str] | bytes | bytearray | memoryview, io: IoMode) -> ByteSource:
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        return BytesSource(path)
+    return open_source(path, io)
+
+
+def load_file(path: str | os.PathLike[str], threads: int = 1) -> dict[str, npt.NDArray[np.float16]]:
+    """Every tensor of the file, as float16. Raises as `open_file` and `Lzr2File.decode_into`."""
+    with open_file(path, sidecar=False) as file:
+        tensors = {}
+        for key in file:
+            tensors[key] = np.empty(file.shape(key), np.float16)
+            file.decode_into(key, tensors[key], threads=threads)
+        return tensors

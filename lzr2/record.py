@@ -1,0 +1,189 @@
+"""Frozen data: where a record's sections are (RecordInfo) and what they hold (EncodedTensor)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2 import layout
+from lzr2.errors import InvalidTensorError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInfo:
+    """Where one record and its sections lie in the file; immutable, a few hundred bytes.
+
+    All offsets count bytes from the start of the file. `d` is 0 for a record without payload.
+    `entry_nbytes` (8 or 12) follows from the number of blocks, which only inflating reveals: it is
+    checked again at every decode.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    start: int
+    payload_start: int
+    end: int
+    d: int = 0
+    z_nbytes: int = 0
+    overlay_count: int = 0
+    entry_nbytes: int = layout.NARROW_ENTRY_NBYTES
+    checksum: int | None = None
+
+    @property
+    def has_payload(self) -> bool:
+        return self.d > 0
+
+    @property
+    def n_weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0]
+
+    @property
+    def n_columns(self) -> int:
+        return math.prod(self.shape[1:])
+
+    @property
+    def record_nbytes(self) -> int:
+        return self.end - self.start
+
+    @property
+    def payload_nbytes(self) -> int:
+        return self.end - self.payload_start
+
+    @property
+    def header_nbytes(self) -> int:
+        """Everything that is none of the five sections: header, d, and the two counts."""
+        return self.payload_start - self.start + (12 if self.has_payload else 0)
+
+    @property
+    def aux_start(self) -> int:
+        return self.payload_start + 4
+
+    @property
+    def aux_nbytes(self) -> int:
+        return 4 * self.n_rows * self.d if self.has_payload else 0
+
+    @property
+    def offset_start(self) -> int:
+        return self.aux_start + self.aux_nbytes
+
+    @property
+    def offset_nbytes(self) -> int:
+        return 4 * self.n_rows if self.has_payload else 0
+
+    @property
+    def scale_start(self) -> int:
+        return self.offset_start + self.offset_nbytes
+
+    @property
+    def scale_nbytes(self) -> int:
+        return self.offset_nbytes
+
+    @property
+    def indices_start(self) -> int:
+        """Where the zlib stream starts (after its length)."""
+        return self.scale_start + self.scale_nbytes + 4
+
+    @property
+    def indices_nbytes(self) -> int:
+        """Length of the zlib stream."""
+        return self.z_nbytes
+
+    @property
+    def overlay_start(self) -> int:
+        """Where the first overlay entry starts (after their count)."""
+        return self.indices_start + self.z_nbytes + 4
+
+    @property
+    def overlay_nbytes(self) -> int:
+        return self.overlay_count * self.entry_nbytes
+
+
+def _no_entries() -> npt.NDArray[np.uint16]:
+    return np.zeros(0, np.uint16)
+
+
+def _no_values() -> npt.NDArray[np.float32]:
+    return np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTensor:
+    """One tensor as the sections of a record, checked when made: a writer can write it as it is.
+
+    shape: dimensions, at least one. d: weights an index stands for, 1 to 32.
+    aux float32 [C, d] (never used in reconstruction; None writes zeros); offset, scale: float32 [C].
+    indices uint16 [C, B], each below 3^d. overlay_rows and overlay_columns: unsigned [n];
+    overlay_values: float32 or float16 [n].
+    Raises InvalidTensorError where the sections don't fit each other.
+    """
+
+    shape: tuple[int, ...]
+    d: int
+    offset: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float32]
+    indices: npt.NDArray[np.uint16]
+    overlay_rows: npt.NDArray[np.unsignedinteger] = field(default_factory=_no_entries)
+    overlay_columns: npt.NDArray[np.unsignedinteger] = field(default_factory=_no_entries)
+    overlay_values: npt.NDArray[np.floating] = field(default_factory=_no_values)
+    aux: npt.NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.shape) <= layout.MAX_NDIM:
+            raise InvalidTensorError("number of dimensions", found=len(self.shape), expected="1 to 8")
+        if not all(0 <= n < 2**32 for n in self.shape) or self.n_weights > layout.MAX_WEIGHTS:
+            raise InvalidTensorError("tensor too large", found=self.shape, expected="at most 2^33 weights")
+        if not 1 <= self.d <= layout.MAX_D:
+            raise InvalidTensorError("block length d", found=self.d, expected="1 to 32")
+        c = self.n_rows
+        self._expect("offset", self.offset, (c,), "f")
+        self._expect("scale", self.scale, (c,), "f")
+        if self.aux is not None:
+            self._expect("aux", self.aux, (c, self.d), "f")
+        self._expect("indices", self.indices, (c, self.n_blocks), "u")
+        most = layout.max_blocks(self.n_columns, self.d)
+        if self.n_blocks > most:
+            raise InvalidTensorError("blocks a row", found=self.n_blocks, expected=f"at most {most}")
+        n = self.overlay_count
+        self._expect("overlay_rows", self.overlay_rows, (n,), "u")
+        self._expect("overlay_columns", self.overlay_columns, (n,), "u")
+        self._expect("overlay_values", self.overlay_values, (n,), "f")
+        if n >= 2**32:
+            raise InvalidTensorError("overlay entries", found=n, expected="below 2^32")
+        if self.indices.size and int(self.indices.max()) >= layout.n_index_values(self.d):
+            raise InvalidTensorError("an index", found=int(self.indices.max()), expected=f"below 3^{self.d}")
+
+    def _expect(self, name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], kind: str) -> None:
+        if array.shape != shape or array.dtype.kind != kind:
+            found = f"{array.dtype} {array.shape}"
+            raise InvalidTensorError(f"section {name}", found=found, expected=f"kind '{kind}' {shape}")
+
+    @property
+    def n_weights(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def n_rows(self) -> int:
+        return self.shape[0]
+
+    @property
+    def n_columns(self) -> int:
+        return math.prod(self.shape[1:])
+
+    @property
+    def n_blocks(self) -> int:
+        return self.indices.shape[1] if self.indices.ndim == 2 else 0
+
+    @property
+    def overlay_count(self) -> int:
+        return self.overlay_rows.shape[0] if self.overlay_rows.ndim == 1 else 0
+
+    @property
+    def entry_nbytes(self) -> int:
+        return layout.entry_nbytes(self.n_rows, self.n_blocks, self.d)

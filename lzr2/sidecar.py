@@ -1,0 +1,150 @@
+"""Keeps an index in a JSON file; what is read back is a stranger's data until every number is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from lzr2 import layout
+from lzr2.fingerprint import Fingerprint
+from lzr2.record import RecordInfo
+
+_FORMAT = "lzr2-index"
+_VERSION = 1
+_MAX_NBYTES = 64 << 20
+_SUFFIX = ".lzr2.index.json"
+
+
+class DamagedSidecar(Exception):
+    """The sidecar can't be used; never leaves the package: the index is built again."""
+
+
+def candidate_paths(path: Path) -> Iterator[Path]:
+    """Where a sidecar may be: next to the file, then in the user's cache directory."""
+    stem = path.name[: -len(".lzr2")] if path.name.lower().endswith(".lzr2") else path.name
+    yield path.with_name(stem + _SUFFIX)
+    digest = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
+    yield Path(platformdirs.user_cache_dir("lzr2")) / "index" / f"{stem[:80]}-{digest}{_SUFFIX}"
+
+
+def save(place: Path, records: tuple[RecordInfo, ...], print_: Fingerprint) -> None:
+    """Writes the sidecar whole or not at all. Raises OSError."""
+    rows = [_row(r) for r in records]
+    content = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "file": {
+            "nbytes": print_.nbytes,
+            "mtime_ns": print_.mtime_ns,
+            "inode": print_.inode,
+            "digest": print_.digest,
+        },
+        "columns": ["key", "shape", "d", "z_nbytes", "overlay_count", "entry_nbytes", "checksum"],
+        "records": rows,
+    }
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(prefix=".lzr2-index-", suffix=".tmp", dir=place.parent)
+    try:
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            json.dump(content, file, separators=(",", ":"))
+        Path(temporary).replace(place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def load(place: Path) -> tuple[tuple[RecordInfo, ...], Fingerprint]:
+    """The records and the fingerprint of the file they describe, every number consistent with the others.
+
+    Offsets aren't in the sidecar: they follow from the lengths, must join without a gap and end where the
+    file ends. Raises DamagedSidecar or OSError.
+    """
+    try:
+        content = json.loads(_read(place))
+        if content["format"] != _FORMAT or content["version"] != _VERSION:
+            raise DamagedSidecar("another format or version")
+        file = content["file"]
+        print_ = Fingerprint(
+            nbytes=_natural(file["nbytes"]),
+            mtime_ns=_integer(file["mtime_ns"]),
+            inode=_natural(file["inode"]),
+            digest=_text(file["digest"]),
+        )
+        return tuple(_records(content["records"], print_.nbytes)), print_
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError, AttributeError) as error:
+        raise DamagedSidecar(str(error)) from error
+
+
+def _read(place: Path) -> bytes:
+    fd = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_NBYTES:
+            raise DamagedSidecar("not a regular file of a sane size")
+        return file.read(status.st_size)
+
+
+def _row(r: RecordInfo) -> list[Any]:
+    if not r.has_payload:
+        return [r.key, list(r.shape)] if r.checksum is None else [r.key, list(r.shape), r.checksum]
+    row = [r.key, list(r.shape), r.d, r.z_nbytes, r.overlay_count, r.entry_nbytes]
+    return row if r.checksum is None else [*row, r.checksum]
+
+
+def _records(rows: Any, nbytes: int) -> Iterator[RecordInfo]:
+    if not isinstance(rows, list) or len(rows) > layout.MAX_RECORDS:
+        raise DamagedSidecar("records")
+    position = len(layout.MAGIC)
+    for row in rows:
+        info = _record(row, position)
+        position = info.end
+        yield info
+    if position != nbytes:
+        raise DamagedSidecar("the records don't fill the file")
+
+
+def _record(row: Any, position: int) -> RecordInfo:
+    key, dims, *numbers = row
+    shape = tuple(_natural(n) for n in dims)
+    key_nbytes = len(_text(key).encode("utf-8"))
+    if key_nbytes > layout.MAX_KEY_NBYTES or len(shape) > layout.MAX_NDIM or max(shape, default=0) >= 2**32:
+        raise DamagedSidecar("key or shape")
+    payload = position + 4 + key_nbytes + 4 + 4 * len(shape) + 1
+    fields = [_natural(n) for n in numbers]
+    if len(fields) < 2:
+        return RecordInfo(key, shape, position, payload, payload, checksum=fields[0] if fields else None)
+    d, z_nbytes, overlay_count, entry_nbytes, *checksum = fields
+    sizes = (layout.NARROW_ENTRY_NBYTES, layout.WIDE_ENTRY_NBYTES)
+    if not shape or not 1 <= d <= layout.MAX_D or entry_nbytes not in sizes or len(checksum) > 1:
+        raise DamagedSidecar("a number out of range")
+    end = payload + 4 + layout.tables_nbytes(shape[0], d) + 4 + z_nbytes + 4 + overlay_count * entry_nbytes
+    sum_ = checksum[0] if checksum else None
+    return RecordInfo(key, shape, position, payload, end, d, z_nbytes, overlay_count, entry_nbytes, sum_)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or abs(value) >= 2**64:
+        raise DamagedSidecar("a number that is none")
+    return value
+
+
+def _natural(value: Any) -> int:
+    if _integer(value) < 0:
+        raise DamagedSidecar("a negative number")
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DamagedSidecar("a text that is none")
+    return value
