@@ -51,9 +51,7 @@ def execution_order(blocks: Sequence[ModuleBlock]) -> tuple[int, ...]:
     The tree lists a level's transformers before its resnets, and the middle last; a forward alternates between resnet
     and transformer, and goes down, through the middle and up.
     """
-    return tuple(
-        sorted((i for i, b in enumerate(blocks) if not b.pinned), key=lambda i: _turn_key(blocks[i].name))
-    )
+    return tuple(sorted((i for i, b in enumerate(blocks) if not b.pinned), key=lambda i: _turn_key(blocks[i].name)))
 
 
 def _turn_key(name: str) -> tuple[int, int, int, int, tuple[int, ...]]:

@@ -18,7 +18,7 @@ class Division:
     Attributes:
         resident: blocks that stay, pinned ones included.
         ring_nbytes: for the blocks that stream; 0 when nothing does.
-        double_buffered: the ring holds every two blocks that follow each other, so that one arrives while the other runs.
+        double_buffered: the ring holds any two blocks that follow each other: one arrives while the other runs.
     """
 
     resident: frozenset[int]

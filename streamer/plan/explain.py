@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamer.config import format_size
 from streamer.plan.plan import Plan
 
 
@@ -43,3 +44,14 @@ def cycle_picture(plan: Plan, width: int = 72) -> str:
         done += plan.blocks[i].nbytes
         line.extend(("#" if i in plan.resident else ".") * (round(done * width / total) - len(line)))
     return "".join(line)
+
+
+def summary(plan: Plan) -> str:
+    """The plan in one line: how much stays, how much streams in each step, within what budget."""
+    budget = f"a budget of {format_size(plan.budget_nbytes)}"
+    if not plan.streamed:
+        return f"All {len(plan.blocks)} blocks ({format_size(plan.total_nbytes)}) stay on the device, within {budget}."
+    return (
+        f"{len(plan.resident)} of {len(plan.blocks)} blocks stay on the device ({format_size(plan.resident_nbytes)}), "
+        f"{format_size(plan.streamed_nbytes)} stream in each step, within {budget}."
+    )

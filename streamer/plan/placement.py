@@ -39,9 +39,7 @@ def place_side_by_side(blocks: Sequence[Block], members: Iterable[int], start: i
     return slots
 
 
-def place_in_ring(
-    blocks: Sequence[Block], streamed: Sequence[int], start: int, ring_nbytes: int
-) -> dict[int, Slot]:
+def place_in_ring(blocks: Sequence[Block], streamed: Sequence[int], start: int, ring_nbytes: int) -> dict[int, Slot]:
     """A slot for each streamed block, such that two that follow each other never overlap if any two of them fit.
 
     Args:
@@ -50,8 +48,8 @@ def place_in_ring(
         start: of the ring in the slab, bytes.
         ring_nbytes: of the ring; at least the largest streamed block.
 
-    Greedy, one turn after the other: of the offsets at the ring's ends and beside the slots placed
-    before, the one whose most recent user is longest ago. An offset that leaves no room for the next block is passed over.
+    Greedy, one turn after the other: of the offsets at the ring's ends and beside the slots placed before, the one
+    whose most recent user is longest ago. An offset that leaves no room for the next block is passed over.
     """
     slots: dict[int, Slot] = {}
     last_use: dict[Slot, int] = {}  # the most recent turn of each range in use

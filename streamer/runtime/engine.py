@@ -71,6 +71,8 @@ class Engine:
         self._in_flight = 0
         self._failure: BaseException | None = None
         self._arena: Arena | None = None
+        self._upload: Upload
+        self._views: tuple[tuple[torch.Tensor, ...], ...] = ()
         plan = make_plan(blocks, order, settings.vram_budget_nbytes)
         self._cache = self._make_cache(source, plan)
         self._source: WeightSource = self._cache

@@ -32,9 +32,7 @@ class StreamHooks:
                 continue
             self._handles.append(block.module.register_forward_pre_hook(_with(engine.acquire, number)))
             # Also when the forward raises: a block that stays in use would block the ring.
-            self._handles.append(
-                block.module.register_forward_hook(_with(engine.release, number), always_call=True)
-            )
+            self._handles.append(block.module.register_forward_hook(_with(engine.release, number), always_call=True))
         self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
 
     def remove(self) -> None:

@@ -25,9 +25,7 @@ class PrefetchThreads:
     ) -> None:
         self._load_next = load_next
         self._failed = failed
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{i}", daemon=True) for i in range(count)
-        ]
+        self._threads = [threading.Thread(target=self._run, name=f"{name}-{i}", daemon=True) for i in range(count)]
         for thread in self._threads:
             thread.start()
 

@@ -138,9 +138,7 @@ class Schedule:
         for other in self.states.which(BlockState.READY):
             if other != block and other not in self.plan.resident:
                 self.states.move(other, BlockState.EMPTY)
-        self._stale = {
-            b for b in self.states.which(BlockState.LOADING) if b != block and b not in self.plan.resident
-        }
+        self._stale = {b for b in self.states.which(BlockState.LOADING) if b != block and b not in self.plan.resident}
         self._urgent = [b for b in self._urgent if self.plan.blocks[b].pinned]
         if self.states[block] is BlockState.EMPTY:
             self._urgent.append(block)

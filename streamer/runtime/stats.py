@@ -83,18 +83,14 @@ class StreamStats:
         """A worker brought a tensor."""
         with self._lock:
             t = self._totals
-            self._totals = replace(
-                t, loaded_nbytes=t.loaded_nbytes + nbytes, load_seconds=t.load_seconds + seconds
-            )
+            self._totals = replace(t, loaded_nbytes=t.loaded_nbytes + nbytes, load_seconds=t.load_seconds + seconds)
 
     def waited(self, block: str, seconds: float, *, surprised: bool) -> None:
         """The compute thread waited for a block; ``surprised``: it wasn't the one the order said."""
         with self._lock:
             t = self._totals
             self._waited_by_block[block] = self._waited_by_block.get(block, 0.0) + seconds
-            self._totals = replace(
-                t, waited_seconds=t.waited_seconds + seconds, surprises=t.surprises + surprised
-            )
+            self._totals = replace(t, waited_seconds=t.waited_seconds + seconds, surprises=t.surprises + surprised)
 
     def replanned(self) -> None:
         """Another plan was made."""

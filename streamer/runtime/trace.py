@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 class OrderTrace:
     """Notes the blocks of each forward, and tells when the plan should follow another order.
 
-    A forward that only left blocks out is put up with once (a callback may skip some now and then), and followed when it
-    comes again. Any other difference is followed at once.
+    A forward that only left blocks out is put up with once (a callback may skip some now and then), and followed when
+    it comes again. Any other difference is followed at once.
 
     Args:
         planned: the order that the plan has.

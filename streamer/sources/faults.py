@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lzr2.errors import Lzr2Error
-
 from streamer.errors import WeightsFileError
 
 

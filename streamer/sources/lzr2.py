@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import lzr2
 import numpy as np
 import torch
 
+import lzr2
 from streamer.config import ReadMethod
 from streamer.sources.base import HeldTensor, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast

@@ -12,13 +12,13 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+
 from lzr2.byte_source import ByteSource, open_source
 from lzr2.errors import Lzr2Error
-
 from streamer.config import ReadMethod
 from streamer.errors import WeightsFileError
 from streamer.sources.base import HeldTensor, TensorInfo
@@ -148,9 +148,7 @@ def _parse(file: ByteSource) -> dict[str, _Range]:
         raise WeightsFileError(file.name, f"not a safetensors file: its header is no JSON ({error})") from error
     if not isinstance(header, dict):
         raise WeightsFileError(file.name, "not a safetensors file: its header is no JSON object")
-    return {
-        key: _checked(file, key, entry, start) for key, entry in header.items() if key != "__metadata__"
-    }
+    return {key: _checked(file, key, entry, start) for key, entry in header.items() if key != "__metadata__"}
 
 
 def _checked(file: ByteSource, key: str, entry: Any, start: int) -> _Range:
@@ -178,5 +176,5 @@ def _checked(file: ByteSource, key: str, entry: Any, start: int) -> _Range:
     return _Range(file, _DTYPES[dtype], tuple(shape), start + offsets[0], nbytes)
 
 
-def _are_sizes(values: Any) -> bool:
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in values)

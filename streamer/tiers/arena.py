@@ -47,9 +47,7 @@ class Arena:
         self._slab = None
 
 
-def tensor_views(
-    memory: torch.Tensor, plan: Plan, block: int, dtype: torch.dtype
-) -> tuple[torch.Tensor, ...]:
+def tensor_views(memory: torch.Tensor, plan: Plan, block: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
     """The block's tensors as views of a piece of memory of the block's size.
 
     Args:

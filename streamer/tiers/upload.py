@@ -1,4 +1,4 @@
-"""Host to device: where a block's weights are written, and how they reach the slot without the compute thread waiting."""
+"""Host to device: where a block's weights are written, and how they reach the slot while the compute goes on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The command line: arguments, calls and output, nothing else."""

@@ -1,0 +1,136 @@
+"""One picture after the other: draws, shows progress, saves, and keeps count."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from rich.console import Console
+
+from streamer.cli.pictures import PictureNames, save
+from streamer.cli.progress import Reading, StepProgress
+
+if TYPE_CHECKING:
+    from streamer.models.pipeline import Request, StreamedPipeline
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user said about every picture; None leaves it to the model."""
+
+    steps: int | None
+    guidance: float | None
+    width: int | None
+    height: int | None
+    negative: str | None
+
+
+class Drawing:
+    """Draws with one pipeline, which it doesn't own.
+
+    Args:
+        pipeline: that draws.
+        wishes: for every picture.
+        names: gives the paths.
+        console: for progress.
+        quiet: no progress.
+    """
+
+    def __init__(
+        self, pipeline: StreamedPipeline, wishes: Wishes, names: PictureNames, console: Console, *, quiet: bool
+    ) -> None:
+        self._pipeline = pipeline
+        self._wishes = wishes
+        self._names = names
+        self._console = console
+        self._quiet = quiet
+        self._process = psutil.Process()
+        self._pictures: list[dict[str, Any]] = []
+        if not quiet:
+            self._introduce()
+
+    def draw(self, prompt: str, seed: int) -> Path:
+        """Draws and saves one picture; returns its path."""
+        request = self._request(prompt, seed)
+        path = self._names.next(prompt, seed)
+        started = time.perf_counter()
+        with StepProgress(self._console, prompt, request.steps, quiet=self._quiet) as progress:
+            image = self._pipeline.generate(request, lambda step: progress.step(step, self._reading))
+        save(image, path, request, Path(self._pipeline.model_name).name, Path(self._pipeline.handle.source_name).name)
+        seconds = time.perf_counter() - started
+        self._pictures.append(asdict(request) | {"path": str(path), "seconds": round(seconds, 3)})
+        if not self._quiet:
+            reading = self._reading()
+            self._console.print(
+                f"{len(self._pictures)}: seed {seed}, {request.steps} steps in {seconds:.1f} s, {reading.text()}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+        return path
+
+    def summary(self) -> dict[str, Any]:
+        """All that was drawn and what it took, for a machine to read. Sizes in bytes, times in seconds."""
+        handle = self._pipeline.handle
+        plan, stats = handle.plan, handle.stats
+        steps = stats.steps
+        seconds = sum(step.seconds for step in steps)
+        return {
+            "pictures": self._pictures,
+            "model": self._pipeline.model_name,
+            "weights": handle.source_name,
+            "device": str(self._pipeline.device),
+            "forwards": len(steps),
+            "first_forward_seconds": round(steps[0].seconds, 4) if steps else None,
+            "median_forward_seconds": round(median(step.seconds for step in steps), 4) if steps else None,
+            "streamed_nbytes": stats.totals.loaded_nbytes,
+            "streamed_mb_per_second": round(stats.totals.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
+            "stall_share": round(stats.totals.waited_seconds / seconds, 4) if seconds else 0.0,
+            "budget_nbytes": plan.budget_nbytes,
+            "device_weights_nbytes": handle.device_nbytes,
+            "device_peak_nbytes": self._pipeline.device_peak_nbytes(),
+            "host_cache_nbytes": handle.held_nbytes,
+            "host_resident_nbytes": self._process.memory_info().rss,
+            "unet_nbytes": plan.total_nbytes,
+            "resident_nbytes": plan.resident_nbytes,
+            "streamed_nbytes_per_step": plan.streamed_nbytes,
+            "blocks": len(plan.blocks),
+            "resident_blocks": len(plan.resident),
+        }
+
+    def _request(self, prompt: str, seed: int) -> Request:
+        from streamer.models.pipeline import Request
+
+        wishes, defaults = self._wishes, self._pipeline.defaults
+        return Request(
+            prompt=prompt,
+            negative=wishes.negative,
+            seed=seed,
+            steps=wishes.steps if wishes.steps is not None else defaults.steps,
+            guidance=wishes.guidance if wishes.guidance is not None else defaults.guidance,
+            width=wishes.width if wishes.width is not None else defaults.width,
+            height=wishes.height if wishes.height is not None else defaults.height,
+        )
+
+    def _reading(self) -> Reading:
+        handle = self._pipeline.handle
+        step = handle.stats.steps[-1]
+        return Reading(
+            step.seconds, step.loaded_nbytes, step.stall_share, handle.device_nbytes, self._process.memory_info().rss
+        )
+
+    def _introduce(self) -> None:
+        from streamer.plan.explain import summary
+
+        handle = self._pipeline.handle
+        self._console.print(
+            f"{self._pipeline.model_name} on {self._pipeline.device}, weights from {handle.source_name}\n"
+            + summary(handle.plan),
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,187 @@
+"""``streamer gen``: pictures from prompts."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from streamer.cli.drawing import Drawing, Wishes
+from streamer.cli.failure import report
+from streamer.cli.libraries import calm
+from streamer.cli.pictures import PictureNames
+from streamer.config import parse_size
+from streamer.errors import SettingError
+
+if TYPE_CHECKING:
+    from streamer.models.pipeline import StreamedPipeline
+
+_ENDS = ("quit", "exit", "q")
+
+
+class ReadChoice(str, Enum):
+    """How the weight file is read."""
+
+    auto = "auto"
+    mmap = "mmap"
+    pread = "pread"
+
+
+def gen(
+    prompts: Annotated[
+        list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw: one picture for each prompt.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The U-Net's weights: an LZR2 or safetensors file.", metavar="FILE")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Everything else: a directory in diffusers layout, a hub id, or 'demo'. "
+            "Default: what fits the weights (SDXL base 1.0, or the embedded demo).",
+            metavar="DIR_OR_HUB_ID",
+        ),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Safetensors for tensors that the weights don't set.", metavar="FILE")
+    ] = None,
+    vram_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Most memory for the U-Net's weights on the device (the computer's own with --device cpu): "
+            "4GB, 512MiB, unlimited. Default: the model's, or what is free.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    ram_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
+            "Default: half of what is free with a GPU, none without.",
+            metavar="SIZE",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")] = "auto",
+    steps: Annotated[int | None, typer.Option(help="Denoising steps. Default: the model's.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8. Default: the model's.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8. Default: the model's.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="Guidance scale. Default: the model's.")] = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep away from.", metavar="PROMPT")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise. Default: a random one, which is told.")] = None,
+    count: Annotated[int, typer.Option(help="Pictures of each prompt, with successive seeds.", min=1)] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="euler, euler-a, ddim, dpm++2m, unipc, ... Default: the model's.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="A PNG file or a directory. Default: here.", metavar="PATH")
+    ] = None,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Ask for prompts until quit, exit, q or Ctrl-D.")
+    ] = False,
+    json_line: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON about everything at the end.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Weights that the model doesn't know, or of another shape, are an error.")
+    ] = True,
+    prefetch: Annotated[bool, typer.Option(help="Load the next blocks while one computes.")] = True,
+    threads: Annotated[int, typer.Option(help="Threads that read and decode ahead.", min=1, max=64)] = 1,
+    io: Annotated[ReadChoice, typer.Option(help="How to read the weight file.")] = ReadChoice.auto,
+) -> None:
+    """Draw pictures. Without --weights and --model the embedded demo draws, a small model of 64 x 64 pixels.
+
+    Examples:
+
+      streamer gen "red apple"
+
+      streamer gen "a lighthouse at dawn" --weights sdxl.lzr2 --vram-budget 4GB
+    """
+    prompts = [prompt for prompt in prompts or [] if prompt.strip()]
+    if not prompts and not interactive:
+        raise SettingError(
+            "There is nothing to draw.", 'Give a prompt: streamer gen "red apple", or use --interactive.'
+        )
+    vram = parse_size(vram_budget) if vram_budget is not None else None
+    ram = parse_size(ram_budget) if ram_budget is not None and ram_budget.strip() not in ("0", "none") else None
+    if ram_budget is not None and ram is None:
+        ram = 0
+    names = PictureNames(output, None if interactive else len(prompts) * count)
+    wishes = Wishes(steps, guidance, width, height, negative)
+    console = Console(stderr=True)
+
+    def notify(line: str) -> None:
+        if not quiet:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    notify("Loading ...")
+    calm(bars=console.is_terminal and not quiet)
+    from streamer.models.open import PipelineOptions, open_pipeline
+
+    options = PipelineOptions(
+        weights=weights,
+        model=model,
+        base=base,
+        vram_budget_nbytes=vram,
+        ram_budget_nbytes=ram,
+        device=device,
+        scheduler=scheduler,
+        strict=strict,
+        workers=threads if prefetch else 0,
+        io=io.value,
+    )
+    with open_pipeline(options, notify) as pipeline:
+        first_seed = seed if seed is not None else secrets.randbits(32)
+        drawing = Drawing(pipeline, wishes, names, console, quiet=quiet)
+        for prompt in prompts:
+            for i in range(count):
+                _show(drawing.draw(prompt, first_seed + i), json_line)
+        if interactive:
+            _loop(drawing, pipeline, first_seed, count, json_line, notify)
+        if json_line:
+            typer.echo(json.dumps(drawing.summary(), ensure_ascii=True))
+
+
+def _loop(
+    drawing: Drawing,
+    pipeline: StreamedPipeline,
+    first_seed: int,
+    count: int,
+    json_line: bool,
+    notify: Callable[[str], None],
+) -> None:
+    """Draws what is typed; a prompt that fails is told of and the next one asked for."""
+    for prompt in _typed():
+        for i in range(count):
+            try:
+                _show(drawing.draw(prompt, first_seed + i), json_line)
+            except Exception as error:  # noqa: BLE001 - told of; the loop goes on
+                if not report(error):
+                    notify(f"Error: {type(error).__name__}: {error}")
+
+
+def _typed() -> Iterator[str]:
+    """Lines from the standard input until its end or a word that ends; empty ones are left out."""
+    prompting = sys.stdin.isatty()
+    while True:
+        if prompting:
+            typer.echo("prompt> ", nl=False, err=True)
+        line = sys.stdin.readline()
+        if not line or line.strip().lower() in _ENDS:
+            if prompting and not line:
+                typer.echo(err=True)
+            return
+        if line.strip():
+            yield line.strip()
+
+
+def _show(path: Path, json_line: bool) -> None:
+    if not json_line:
+        typer.echo(str(path))

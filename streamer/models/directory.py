@@ -1,0 +1,164 @@
+"""Where a model's parts come from: a directory in diffusers layout, or a hub id (only what is needed is fetched)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamer.errors import ModelError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
+_WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": "diffusion_pytorch_model"}
+_UNET_STEM = "diffusion_pytorch_model"
+_SMALL_FILES = re.compile(
+    r"(model_index|streamer)\.json"
+    r"|(scheduler|tokenizer|tokenizer_2)/[\w.-]+\.(json|txt|model)"
+    r"|(text_encoder|text_encoder_2|vae|unet)/config\.json",
+    re.ASCII,
+)
+_CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A pipeline on this machine, in diffusers layout.
+
+    Attributes:
+        name: what the user called it.
+        root: the directory.
+        variant: of the weight files ("fp16": ``model.fp16.safetensors``), or None for the plain ones.
+    """
+
+    name: str
+    root: Path
+    variant: str | None
+
+    def config(self, part: str) -> dict[str, Any]:
+        """The part's configuration.
+
+        Args:
+            part: such as ``unet``; its ``config.json`` is read.
+
+        Raises:
+            ModelError: there is none, or it is no JSON object.
+        """
+        return _read_json(self.name, self.root / part / "config.json")
+
+    def unet_files(self) -> tuple[Path, ...]:
+        """The safetensors files of the model's own U-Net, plain ones first choice; empty if it isn't there."""
+        folder = self.root / "unet"
+        for stem in (_UNET_STEM, f"{_UNET_STEM}.fp16"):
+            if (folder / f"{stem}.safetensors").is_file():
+                return (folder / f"{stem}.safetensors",)
+            shards = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.safetensors"))
+            if shards:
+                return tuple(shards)
+        return ()
+
+
+def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) -> ModelDirectory:
+    """The model's directory; from the hub, everything but the U-Net's weights unless they are asked for.
+
+    Args:
+        model: a directory, or a hub id such as ``stabilityai/stable-diffusion-xl-base-1.0``.
+        with_unet: also fetch the model's own U-Net weights.
+        notify: told of what takes time, a line each.
+
+    Raises:
+        ModelError: it is neither, isn't an SDXL pipeline, or can't be fetched.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        root = path
+    elif path.exists():
+        raise ModelError(
+            model,
+            "this is a file, not a model directory.",
+            "Give a weight file with --weights, a directory with --model.",
+        )
+    elif _HUB_ID.fullmatch(model):
+        root = _fetch(model, with_unet, notify)
+    else:
+        raise ModelError(
+            model,
+            "there is no such directory, and it isn't a hub id either.",
+            "A model is a directory in diffusers layout (with model_index.json), or an id such as "
+            "stabilityai/stable-diffusion-xl-base-1.0.",
+        )
+    if not (root / "model_index.json").is_file():
+        raise ModelError(model, "it has no model_index.json.", "A model is a directory in diffusers layout.")
+    return ModelDirectory(model, root, _variant(root))
+
+
+def _variant(root: Path) -> str | None:
+    plain = root / "text_encoder" / "model.safetensors"
+    half = root / "text_encoder" / "model.fp16.safetensors"
+    return "fp16" if half.is_file() and not plain.is_file() else None
+
+
+def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
+    """The snapshot's directory in the hub's cache; without a network, what the cache has."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        files = choose_files(HfApi().list_repo_files(model), with_unet=with_unet)
+        notify(f"Fetching {model}: {len(files)} files" + ("" if with_unet else ", its U-Net's weights left out"))
+        return Path(snapshot_download(model, allow_patterns=list(files)))
+    except HfHubHTTPError as error:
+        raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
+    except (OSError, OfflineModeIsEnabled) as error:
+        try:
+            return Path(snapshot_download(model, local_files_only=True))
+        except LocalEntryNotFoundError:
+            raise ModelError(
+                model,
+                f"the hub can't be reached ({type(error).__name__}), and this model was never fetched before.",
+                "Check the network, or download the model elsewhere and give its directory.",
+            ) from error
+
+
+def _hub_hint(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return "It may need a login: run  hf auth login  and accept the model's licence on its page."
+    return "Check the id's spelling."
+
+
+def choose_files(files: Sequence[str], *, with_unet: bool) -> tuple[str, ...]:
+    """Of a repository's files those that a pipeline needs: configurations, vocabularies, one set of safetensors.
+
+    Half-precision weights are taken where there are any: the same after rounding, and half the download.
+
+    Args:
+        files: paths in the repository.
+        with_unet: whether the U-Net's weights are among what is needed.
+    """
+    chosen = [file for file in files if _SMALL_FILES.fullmatch(file)]
+    stems = dict(_WEIGHT_STEMS) | ({"unet": _UNET_STEM} if with_unet else {})
+    for part, stem in stems.items():
+        for name in (f"{stem}.fp16", stem):
+            shard = re.compile(rf"{part}/{re.escape(name)}(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
+            matches = [file for file in files if shard.fullmatch(file)]
+            if matches:
+                chosen.extend(matches)
+                break
+    return tuple(chosen)
+
+
+def _read_json(model: str, path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _CONFIG_LIMIT:
+            raise ModelError(model, f"{path.name} has more than {_CONFIG_LIMIT:,} bytes.")
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(model, f"{path} is missing.", "Is the model complete?") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(model, f"{path} can't be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise ModelError(model, f"{path} isn't a JSON object.")
+    return content

@@ -1,0 +1,133 @@
+"""From what a user names (weights, model, budgets) to a pipeline that is ready to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from streamer.models.demo import demo_directory, demo_weights
+
+from streamer.config import ReadMethod, StreamSettings
+from streamer.errors import WeightsFileError
+from streamer.models.defaults import read_defaults
+from streamer.models.device import choose_device, compute_type
+from streamer.models.directory import ModelDirectory, find_model
+from streamer.models.pipeline import StreamedPipeline, load_pipeline
+from streamer.models.unet import empty_unet, expected_tensors
+from streamer.models.weights import open_file, open_weights
+
+SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
+DEMO = "demo"
+
+_ACTIVATIONS_NBYTES = 1_500_000_000  # left free on a GPU when no budget is given: activations, VAE, context
+_FIRST_TENSOR = "conv_in.weight"  # its shape tells the demo's U-Net from SDXL's
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """What a user may say about a pipeline; None leaves it to the model or the machine.
+
+    Attributes:
+        weights: LZR2 or safetensors file of the U-Net.
+        model: directory or hub id of everything else.
+        base: safetensors file or folder for tensors that the weights don't set.
+        vram_budget_nbytes: most bytes of the U-Net's weights on the device.
+        ram_budget_nbytes: most bytes of weights kept in host memory between steps.
+        device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
+        scheduler: by name.
+        strict: weights that the model doesn't know are an error.
+        workers: threads that read and decode ahead; 0: none, each block is loaded when its turn comes.
+        io: how to read the weight file.
+    """
+
+    weights: Path | None = None
+    model: str | None = None
+    base: Path | None = None
+    vram_budget_nbytes: int | None = None
+    ram_budget_nbytes: int | None = None
+    device: str = "auto"
+    scheduler: str | None = None
+    strict: bool = True
+    workers: int = 1
+    io: ReadMethod = "auto"
+
+
+def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> StreamedPipeline:
+    """A pipeline that is ready to draw; the caller closes it. No pass over the weight file is made.
+
+    Args:
+        options: what the user said.
+        notify: told what takes time and what was found, a line each.
+
+    Raises:
+        StreamerError: anything that the user can act on.
+    """
+    device = choose_device(options.device)
+    dtype = compute_type(device)
+    model, weights = _choose_model(options, notify)
+    unet = empty_unet(model.config("unet"))
+    source = open_weights(
+        weights,
+        _base_files(options.base, model),
+        expected_tensors(unet),
+        strict=options.strict,
+        io=options.io,
+        notify=notify,
+    )
+    try:
+        defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
+        vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_for_weights(device)
+        ram = options.ram_budget_nbytes
+        if ram is None:
+            ram = psutil.virtual_memory().available // 2 if device.type != "cpu" else 0
+        settings = StreamSettings(vram, ram, options.workers)
+    except BaseException:
+        source.close()
+        raise
+    return load_pipeline(model, unet, source, settings, device, dtype, options.scheduler)
+
+
+def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tuple[ModelDirectory, Path | None]:
+    """The model's directory and the weights; without either it is the embedded demo, without a model what fits."""
+    weights = options.weights
+    if weights is not None and not weights.exists():
+        raise WeightsFileError(str(weights), "there is no such file.", "Check the path.")
+    name = options.model
+    if name is None:
+        name = DEMO if weights is None or _is_demo(weights) else SDXL_BASE
+    if name == DEMO:
+        model = ModelDirectory(DEMO, demo_directory(), None)
+        return model, weights if weights is not None else demo_weights(notify=notify)
+    return find_model(name, with_unet=weights is None, notify=notify), weights
+
+
+def _is_demo(weights: Path) -> bool:
+    """Whether the weights are of the demo's U-Net, as far as its first layer tells."""
+    source = open_file(weights, "auto")
+    try:
+        channels = ModelDirectory(DEMO, demo_directory(), None).config("unet")["block_out_channels"][0]
+        return _FIRST_TENSOR in source.keys() and source.info(_FIRST_TENSOR).shape[0] == channels
+    finally:
+        source.close()
+
+
+def _base_files(base: Path | None, model: ModelDirectory) -> tuple[Path, ...]:
+    if base is None:
+        return model.unet_files()
+    if not base.is_dir():
+        return (base,)
+    files = tuple(sorted(base.glob("*.safetensors")))
+    if not files:
+        raise WeightsFileError(str(base), "a directory without safetensors files", "Give the unet folder of a model.")
+    return files
+
+
+def _free_for_weights(device: torch.device) -> int:
+    """A budget that leaves room for everything else: of a GPU what activations leave, of host memory half."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return max(int(free) - _ACTIVATIONS_NBYTES, 1)
+    return int(psutil.virtual_memory().available // 2)

@@ -1,0 +1,196 @@
+"""An SDXL pipeline whose U-Net streams: from a request to a picture."""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from PIL.Image import Image
+
+from streamer.config import StreamSettings
+from streamer.errors import ModelError, SettingError
+from streamer.models.defaults import Defaults, read_defaults
+from streamer.models.directory import ModelDirectory
+from streamer.models.schedulers import make_scheduler
+from streamer.models.unet import stream_unet
+from streamer.runtime.attach import StreamHandle
+from streamer.sources.base import WeightSource
+
+_LARGEST_SIDE = 1 << 14  # pixels
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that determines a picture, given the model and the device.
+
+    Attributes:
+        prompt: what to draw.
+        negative: what to keep away from, or None.
+        seed: of the noise, which is drawn on the CPU, the same for every device.
+        steps: of denoising, at least 1.
+        guidance: scale of classifier-free guidance; up to 1 there is none.
+        width: pixels, a multiple of 8.
+        height: pixels, a multiple of 8.
+
+    Raises:
+        SettingError: a number is out of its range.
+    """
+
+    prompt: str
+    negative: str | None
+    seed: int
+    steps: int
+    guidance: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name, pixels in (("width", self.width), ("height", self.height)):
+            if pixels % 8 or not 8 <= pixels <= _LARGEST_SIDE:
+                nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)
+                raise SettingError(f"The {name} of {pixels} pixels isn't a multiple of 8.", f"Try {nearest}.")
+        if not 1 <= self.steps <= 1000:
+            raise SettingError(f"{self.steps} steps: between 1 and 1000 can be made.")
+        if not 0 <= self.guidance <= 1000:
+            raise SettingError(f"A guidance of {self.guidance} makes no sense; 1 to 15 is usual.")
+        if not 0 <= self.seed < 1 << 63:
+            raise SettingError(f"The seed {self.seed} is out of range: 0 to {(1 << 63) - 1}.")
+
+
+class StreamedPipeline:
+    """Draws pictures that are bit-identical to those of the same weights loaded whole. Owns the streamed U-Net.
+
+    For one thread at a time. Closing it stops the workers and closes the weight file; a context manager.
+    """
+
+    def __init__(
+        self, model_name: str, pipe: Any, handle: StreamHandle, defaults: Defaults, device: torch.device
+    ) -> None:
+        self.model_name = model_name
+        self.pipe = pipe
+        self.handle = handle
+        self.defaults = defaults
+        self.device = device
+
+    def generate(self, request: Request, on_step: Callable[[int], None] | None = None) -> Image:
+        """The picture that the request describes.
+
+        Args:
+            request: what to draw and how.
+            on_step: called after each step with its number, from 1.
+        """
+        guided = request.guidance > 1
+        positive, negative, pooled, negative_pooled = self._encode(request, guided)
+
+        def step_ended(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+            if on_step is not None:
+                on_step(step + 1)
+            return kwargs
+
+        output = self.pipe(
+            prompt_embeds=positive,
+            negative_prompt_embeds=negative,
+            pooled_prompt_embeds=pooled,
+            negative_pooled_prompt_embeds=negative_pooled,
+            guidance_scale=request.guidance,
+            num_inference_steps=request.steps,
+            width=request.width,
+            height=request.height,
+            generator=torch.Generator("cpu").manual_seed(request.seed),
+            callback_on_step_end=step_ended,
+        )
+        image: Image = output.images[0]
+        return image
+
+    def device_peak_nbytes(self) -> int | None:
+        """Most memory that torch had allocated on the device, activations included; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        return int(torch.cuda.max_memory_allocated(self.device))
+
+    def close(self) -> None:
+        """Stops the workers and lets go of the weights."""
+        self.handle.close()
+
+    def __enter__(self) -> StreamedPipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encode(self, request: Request, guided: bool) -> Any:
+        """The prompt's embeddings. The text encoders are on the device only meanwhile."""
+        encoders = [self.pipe.text_encoder, self.pipe.text_encoder_2]
+        for encoder in encoders:
+            encoder.to(self.device)
+        embeddings = self.pipe.encode_prompt(
+            prompt=request.prompt,
+            negative_prompt=request.negative,
+            device=self.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+        )
+        for encoder in encoders:
+            encoder.to("cpu")
+        return embeddings
+
+
+def load_pipeline(
+    model: ModelDirectory,
+    unet: Any,
+    source: WeightSource,
+    settings: StreamSettings,
+    device: torch.device,
+    dtype: torch.dtype,
+    scheduler: str | None = None,
+) -> StreamedPipeline:
+    """A pipeline whose U-Net takes its weights from the source; the model's own U-Net is neither read nor loaded.
+
+    Args:
+        model: gives everything but the U-Net's weights.
+        unet: as `streamer.models.unet.empty_unet` gives it.
+        source: of the U-Net's weights; closed with the pipeline, and if this fails.
+        settings: budgets and threads.
+        device: to compute on.
+        dtype: to compute in.
+        scheduler: by name, or None for the model's own.
+
+    Raises:
+        BudgetError: the budget can't hold the U-Net's largest block.
+        ModelError: a part of the model is missing or damaged.
+    """
+    handle = stream_unet(unet, source, settings, device, dtype)
+    try:
+        defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
+        pipe = _load_rest(model, unet, dtype)
+        if scheduler is not None:
+            pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
+        pipe.vae.to(device)
+        pipe.set_progress_bar_config(disable=True)
+    except BaseException:
+        handle.close()
+        raise
+    gc.collect()
+    return StreamedPipeline(model.name, pipe, handle, defaults, device)
+
+
+def _load_rest(model: ModelDirectory, unet: Any, dtype: torch.dtype) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            return StableDiffusionXLPipeline.from_pretrained(
+                str(model.root),
+                unet=unet,
+                variant=model.variant,
+                torch_dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                add_watermarker=False,
+            )
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise ModelError(model.name, f"it can't be loaded as an SDXL pipeline: {error}") from error

@@ -1,0 +1,120 @@
+"""Opens whatever the user gave as weights, and makes sure that the model can be run with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from streamer.config import ReadMethod
+from streamer.errors import WeightsFileError
+from streamer.sources.base import WeightSource
+from streamer.sources.fit import Fit, compare, require
+from streamer.sources.layered import LayeredSource
+from streamer.sources.lzr2 import Lzr2Source
+from streamer.sources.safetensors import SafetensorsSource
+
+_LISTED = 3
+
+
+def open_weights(
+    weights: Path | None,
+    base: Sequence[Path],
+    expected: Mapping[str, tuple[int, ...]],
+    *,
+    strict: bool,
+    io: ReadMethod,
+    notify: Callable[[str], None],
+) -> WeightSource:
+    """A source that gives every tensor of the model, the caller's to close; nothing that differs goes unreported.
+
+    Args:
+        weights: LZR2 or safetensors file, or a directory of safetensors files; None: only the base.
+        base: safetensors files for tensors that the weights don't set; opened only if they are needed.
+        expected: key and shape of each of the model's tensors.
+        strict: a tensor that the model doesn't know, or of another shape, is an error; otherwise it is reported, and a
+            tensor of another shape is taken from the base.
+        io: how to read.
+        notify: told what was found, a line each.
+
+    Raises:
+        WeightsFileError: a file can't be used.
+        WeightsMismatchError: weights and model don't fit, with every key concerned.
+    """
+    if weights is None:
+        source: WeightSource = SafetensorsSource(base, io)
+    else:
+        source = open_file(weights, io)
+    try:
+        fit = compare(source, expected)
+        if strict and (fit.unknown or fit.wrong_shape):
+            require(source.name, _without_base(fit, base), strict=True, hint=_hint(fit))
+        _report(source.name, fit, notify)
+        unusable = [key for key, _, _ in fit.wrong_shape]
+        if (fit.missing or unusable) and weights is not None and base:
+            notify(f"{len(fit.missing) + len(unusable)} tensors that {source.name} doesn't set come from {base[0]}")
+            source = LayeredSource([source, SafetensorsSource(base, io)], hidden=unusable)
+            fit = compare(source, expected)
+        require(source.name, _unfilled(fit), strict=False, hint=_hint(fit))
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def open_file(path: Path, io: ReadMethod) -> WeightSource:
+    """A source over the file, whatever its kind; told apart by content, not by name.
+
+    Raises:
+        WeightsFileError: it is of no kind that can be read; the message names what it really is.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.safetensors"))
+        if not files:
+            raise WeightsFileError(str(path), "a directory without safetensors files", "Give the file itself.")
+        return SafetensorsSource(files, io)
+    if _looks_like_safetensors(path):
+        return SafetensorsSource([path], io)
+    return Lzr2Source(path, io)
+
+
+def _looks_like_safetensors(path: Path) -> bool:
+    try:
+        # Not a pipe or a device: opening or reading one may never end.
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40
+
+
+def _without_base(fit: Fit, base: Sequence[Path]) -> Fit:
+    """What is missing isn't a fault where a base may give it."""
+    return Fit(() if base else fit.missing, fit.unknown, fit.wrong_shape)
+
+
+def _unfilled(fit: Fit) -> Fit:
+    """Tensors of another shape leave the model without values just as missing ones do."""
+    return Fit((*fit.missing, *(key for key, _, _ in fit.wrong_shape)), fit.unknown, fit.wrong_shape)
+
+
+def _report(name: str, fit: Fit, notify: Callable[[str], None]) -> None:
+    for what, keys in (
+        ("tensors that this model doesn't have, left unused", fit.unknown),
+        ("tensors of another shape than the model's, not used", tuple(key for key, _, _ in fit.wrong_shape)),
+    ):
+        if keys:
+            listed = ", ".join(ascii(key)[1:-1] for key in keys[:_LISTED])
+            notify(f"{name}: {len(keys)} {what}: {listed}" + (", ..." if len(keys) > _LISTED else ""))
+
+
+def _hint(fit: Fit) -> str:
+    if any(key.startswith("model.diffusion_model.") for key in fit.unknown):
+        return (
+            "This is a single-file checkpoint in the original layout. Convert it to the diffusers layout first; "
+            "then give its unet folder."
+        )
+    if fit.missing:
+        return "Is this the right model for these weights? Tensors that the file doesn't set can come from --base FILE."
+    return "Is this the right model for these weights? With --no-strict what doesn't fit is left out."
