@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from lzr2.errors import (
     ClosedError,
+    IoFailedError,
     Lzr2Error,
     MissingFileError,
-    ReadFailedError,
     StaleFileError,
     TruncatedError,
     UnreadableFileError,
@@ -222,7 +222,7 @@ class MmapSource(PreadSource):
                 self._map = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             super()._release()
-            raise ReadFailedError(f"the file can't be mapped ({error})", path=self.name) from error
+            raise IoFailedError(f"the file can't be mapped ({error})", path=self.name) from error
 
     def done_with(self, offset: int, nbytes: int) -> None:
         advice = getattr(mmap, "MADV_DONTNEED", None)
@@ -300,8 +300,8 @@ def _outlast_clock_tick(state: FileState) -> None:
         time.sleep((_CLOCK_TICK_NS - age) / 1e9)
 
 
-def _read_failed(path: Path, error: OSError, offset: int | None = None) -> ReadFailedError:
-    return ReadFailedError(f"reading failed ({_reason(error)})", path=path, offset=offset)
+def _read_failed(path: Path, error: OSError, offset: int | None = None) -> IoFailedError:
+    return IoFailedError(f"reading failed ({_reason(error)})", path=path, offset=offset)
 
 
 def _reason(error: OSError) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -169,7 +168,7 @@ def _expand_inflated(inflated: InflatedTensor, out2d: Array, first: int, end: in
     b = len(positions) if last else int(np.searchsorted(positions, positions.dtype.type(end * n_columns)))
     values = inflated.overlay_values[a:b]
     if out2d.dtype == np.float32:
-        kernels.put(positions[a:b], _widened()[values], out2d.reshape(-1), first * n_columns)
+        kernels.put(positions[a:b], lattice.widening_table()[values], out2d.reshape(-1), first * n_columns)
     else:
         kernels.put(positions[a:b], values, _patterns(out2d).reshape(-1), first * n_columns)
 
@@ -286,7 +285,7 @@ def _apply(source: ByteSource, info: RecordInfo, entries: Rows, rows: Rows, flat
     own = flat[first * info.n_columns : end * info.n_columns] if whole else flat
     target = own if own.dtype == np.float32 else own.view(np.uint16)
     wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
-    widened = _widened() if own.dtype == np.float32 else _NOT_WIDENED
+    widened = lattice.widening_table() if own.dtype == np.float32 else _NOT_WIDENED
     elsewhere = 0
     for words in _overlay_words(source, info, *entries):
         elsewhere += kernels.apply_overlay(words, wide, widened, target, info.n_columns, info.n_rows, first, end)
@@ -343,13 +342,8 @@ def _bad_index(path: str | None, key: str, offset: int | None, row: int, d: int)
     return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
 
 
-@lru_cache(maxsize=1)
-def _widened() -> npt.NDArray[np.float32]:
-    return lattice.widening_table()
-
-
 def _as_type(levels: npt.NDArray[np.uint16], out: Array) -> Array:
-    return _widened()[levels] if out.dtype == np.float32 else levels
+    return lattice.widening_table()[levels] if out.dtype == np.float32 else levels
 
 
 def _patterns(out: Array) -> Array:

@@ -84,7 +84,7 @@ class UnreadableFileError(Lzr2Error, OSError):
     """The path is there but isn't a regular file that can be read (directory, pipe, device, permissions)."""
 
 
-class ReadFailedError(Lzr2Error, OSError):
+class IoFailedError(Lzr2Error, OSError):
     """The operating system reported an error while reading or writing."""
 
     default_advice = "Check the disk or the network mount, then try again."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,7 @@ def row_levels(offset: npt.NDArray[np.float32], scale: npt.NDArray[np.float32]) 
         return np.multiply(np.add(digit, offset[:, None], dtype=np.float32), scale[:, None], dtype=np.float32)
 
 
+@lru_cache(maxsize=1)
 def widening_table() -> npt.NDArray[np.float32]:
     """The exact float32 value of each of the 65,536 float16 patterns."""
     with np.errstate(all="ignore"):

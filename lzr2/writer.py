@@ -1,0 +1,225 @@
+"""Streams records to a temporary file, then puts it in place: the old file or the new one, never a torn one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2 import deflate, layout
+from lzr2.byte_source import require_little_endian
+from lzr2.encode import FittedTensor, Target, fit_tensor
+from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError
+from lzr2.record import EncodedTensor
+
+Array = npt.NDArray[Any]
+_BUFFER_NBYTES = 1 << 20
+_ENTRIES_AT_ONCE = 1 << 16
+
+
+class Writer:
+    """Writes a file record by record; it appears under its name, complete and synced, only when all went well.
+
+    Use in a `with` statement: an exception inside, or `abort`, leaves whatever was at the path untouched and
+    removes the temporary file. Memory: at most twice the tensor being written, besides itself. Not to be shared
+    between threads. Raises IoFailedError, EncodeError.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        require_little_endian()
+        self.path = Path(path)
+        self._keys: set[str] = set()
+        try:
+            fd, name = tempfile.mkstemp(prefix=f".{self.path.name[:80]}.", suffix=".tmp", dir=self.path.parent)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        self._temporary = Path(name)
+        self._file: BinaryIO | None = os.fdopen(fd, "wb", buffering=_BUFFER_NBYTES)
+        try:
+            self._write(layout.MAGIC)
+        except BaseException:
+            self.abort()
+            raise
+
+    def add(
+        self,
+        key: str,
+        tensor: EncodedTensor | Array,
+        *,
+        d: int | None = None,
+        overlay_fraction: float | None = None,
+        max_error: float | None = None,
+        nbytes: int | None = None,
+    ) -> None:
+        """Appends one record. An array is encoded: losslessly as float16, or under one target (see encode.Target)."""
+        if isinstance(tensor, EncodedTensor):
+            if (d, overlay_fraction, max_error, nbytes) != (None, None, None, None):
+                raise EncodeError("a target for a tensor that is encoded already", key=key)
+            self._start(key, tensor.shape)
+            self._add_encoded(tensor)
+            return
+        target = Target(overlay_fraction, max_error, nbytes)
+        try:
+            fitted = fit_tensor(tensor, target, d)
+        except EncodeError as error:
+            error.key = key
+            raise
+        self._start(key, fitted.shape)
+        self._add_fitted(key, fitted)
+
+    def add_without_payload(self, key: str, shape: tuple[int, ...]) -> None:
+        """Appends a record that leaves the tensor as the base model has it."""
+        self._start(key, shape, flag=0)
+
+    def commit(self) -> None:
+        """Syncs the file and puts it in place of whatever was there."""
+        file = self._open_file()
+        try:
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask()) if hasattr(os, "fchmod") else None
+            os.fsync(file.fileno())
+            file.close()
+            self._temporary.replace(self.path)
+        except OSError as error:
+            self.abort()
+            raise _failed(self.path, error) from error
+        self._file = None
+        _sync_folder(self.path.parent)
+
+    def abort(self) -> None:
+        """Gives up: the temporary file is removed, the path isn't touched. After commit it does nothing."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._file = None
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def _start(self, key: str, shape: tuple[int, ...], flag: int = layout.HAS_PAYLOAD) -> None:
+        try:
+            name = key.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise EncodeError("the key isn't UTF-8", key=key) from error
+        if len(name) > layout.MAX_KEY_NBYTES:
+            raise EncodeError(
+                "the key is too long", key=key, found=len(name), expected=f"at most {layout.MAX_KEY_NBYTES}"
+            )
+        if key in self._keys:
+            raise EncodeError("the key was written before", key=key)
+        if len(self._keys) == layout.MAX_RECORDS:
+            raise EncodeError("too many records", key=key, expected=f"at most {layout.MAX_RECORDS}")
+        self._keys.add(key)
+        dims = struct.pack(f"<{len(shape)}I", *shape)
+        self._write(struct.pack("<I", len(name)), name, struct.pack("<I", len(shape)), dims, bytes([flag]))
+
+    def _tables(self, d: int, aux: Array | None, offset: Array, scale: Array, stream: bytes, count: int) -> None:
+        if len(stream) >= 2**32 or count >= 2**32:
+            raise InvalidTensorError("a section is too large for its length field", found=max(len(stream), count))
+        zeros = np.zeros(offset.size * d, "<f4") if aux is None else np.ascontiguousarray(aux, "<f4")
+        self._write(struct.pack("<I", d), zeros.data)
+        self._write(np.ascontiguousarray(offset, "<f4").data, np.ascontiguousarray(scale, "<f4").data)
+        self._write(struct.pack("<I", len(stream)), stream, struct.pack("<I", count))
+
+    def _add_encoded(self, tensor: EncodedTensor) -> None:
+        indices = np.ascontiguousarray(tensor.indices, "<u2")
+        stream = deflate.compress(indices.reshape(-1).view(np.uint8).data)
+        self._tables(tensor.d, tensor.aux, tensor.offset, tensor.scale, stream, tensor.overlay_count)
+        place = "<u2" if tensor.entry_nbytes == layout.NARROW_ENTRY_NBYTES else "<u4"
+        dtype = np.dtype([("row", place), ("column", place), ("value", "<f4")])
+        for first in range(0, tensor.overlay_count, _ENTRIES_AT_ONCE):
+            piece = slice(first, min(first + _ENTRIES_AT_ONCE, tensor.overlay_count))
+            entries = np.empty(piece.stop - piece.start, dtype)
+            entries["row"] = tensor.overlay_rows[piece]
+            entries["column"] = tensor.overlay_columns[piece]
+            entries["value"] = tensor.overlay_values[piece]
+            self._write(entries.view(np.uint8).data)
+
+    def _add_fitted(self, key: str, fitted: FittedTensor) -> None:
+        self._tables(fitted.d, None, fitted.offset, fitted.scale, fitted.stream, fitted.overlay_count)
+        words = 0
+        for piece in fitted.entries():
+            self._write(piece.data)
+            words += piece.size
+        if words != fitted.overlay_count * (3 if fitted.wide else 2):
+            raise EncodeError("the tensor changed while it was encoded", key=key)
+
+    def _write(self, *parts: Any) -> None:
+        file = self._open_file()
+        try:
+            for part in parts:
+                file.write(part)
+        except OSError as error:
+            raise _failed(self.path, error) from error
+
+    def _open_file(self) -> BinaryIO:
+        if self._file is None:
+            raise ClosedError("the writer has ended", path=self.path)
+        return self._file
+
+
+def write_records(
+    path: str | os.PathLike[str], records: Iterable[tuple[str, EncodedTensor | Array]], **target: Any
+) -> None:
+    """Writes a file from (key, tensor) pairs, one at a time, atomically. target: as Writer.add, for arrays."""
+    with Writer(path) as writer:
+        for key, tensor in records:
+            writer.add(key, tensor, **({} if isinstance(tensor, EncodedTensor) else target))
+
+
+def save_file(
+    tensors: Mapping[str, Array],
+    path: str | os.PathLike[str],
+    *,
+    d: int | None = None,
+    overlay_fraction: float | None = None,
+    max_error: float | None = None,
+) -> None:
+    """Writes the tensors atomically; losslessly as float16 unless overlay_fraction or max_error is given.
+
+    d: weights an index stands for, 1 to 10; None takes what is smallest. Raises EncodeError, IoFailedError.
+    """
+
+    def arrays() -> Iterator[tuple[str, Array]]:
+        yield from tensors.items()
+
+    write_records(path, arrays(), d=d, overlay_fraction=overlay_fraction, max_error=max_error)
+
+
+def _umask() -> int:
+    # The only way to ask is to set; between the two calls files are private, never too open.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # Windows can't, and the file is in place
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _failed(path: Path, error: OSError) -> IoFailedError:
+    return IoFailedError(f"writing failed ({error.strerror or error})", path=path)

@@ -1,0 +1,200 @@
+"""Lossless means bit for bit; a target is kept; what lies on three levels costs nothing extra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import lzr2
+from lzr2.encode import Target, fit_tensor
+from lzr2.errors import EncodeError
+
+from .reference import bits
+
+
+def saved(tensor: np.ndarray, path: Path, **options: Any) -> tuple[np.ndarray, lzr2.RecordInfo]:
+    lzr2.save_file({"t": tensor}, path / "t.lzr2", **options)
+    with lzr2.open(path / "t.lzr2", sidecar=False) as file:
+        return file.get_tensor("t"), file.record("t")
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.03, shape).astype(np.float16)
+
+
+def rms(array: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(array.astype(np.float64)))))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (33,), (5, 7), (64, 48), (3, 4, 3, 3), (1, 1), (0, 4), (4, 0), (2, 70001), (1, 300_000), (8200, 9)]
+)
+def test_lossless_is_exact_for_every_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    tensor = normal(*shape)
+    decoded, record = saved(tensor, tmp_path)
+    assert decoded.shape == shape
+    assert np.array_equal(bits(decoded), bits(tensor))
+    assert record.overlay_count <= tensor.size
+
+
+def test_lossless_keeps_every_float16_pattern(tmp_path: Path) -> None:
+    every = np.arange(65_536, dtype=np.uint16).view(np.float16)
+    for shape in ((65_536,), (256, 256), (2, 32_768)):
+        decoded, _ = saved(every.reshape(shape), tmp_path)
+        assert np.array_equal(bits(decoded).reshape(-1), bits(every)), shape
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    patterns=hnp.arrays(np.uint16, hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=9)),
+    d=st.none() | st.integers(1, 10),
+    few=st.booleans(),
+)
+def test_lossless_property(
+    patterns: np.ndarray, d: int | None, few: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tensor = (patterns & np.uint16(0x8C01) if few else patterns).view(np.float16)
+    decoded, record = saved(tensor, tmp_path_factory.mktemp("lossless"), d=d)
+    assert np.array_equal(bits(decoded), bits(tensor))
+    assert d is None or record.d == d
+
+
+def test_float32_is_taken_as_float16(tmp_path: Path) -> None:
+    tensor = np.array([[1e-9, 0.1, 70_000.0, -1e9, np.nan, 1 / 3]], np.float32)
+    decoded, _ = saved(tensor, tmp_path)
+    with np.errstate(over="ignore"):
+        wanted = tensor.astype(np.float16)
+    assert np.array_equal(bits(decoded), bits(wanted))
+
+
+def test_a_tensor_that_is_not_contiguous(tmp_path: Path) -> None:
+    tensor = normal(20, 30).T[::2]
+    decoded, _ = saved(tensor, tmp_path)
+    assert np.array_equal(bits(decoded), bits(tensor))
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "shifted", "two", "constant", "zeros", "minus zero"])
+def test_rows_on_three_levels_need_no_overlay(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    digit = rng.integers(-1, 2, (200, 96)).astype(np.float32)
+    offset = rng.normal(0, 0.4, (200, 1)).astype(np.float32)
+    scale = rng.normal(0, 0.05, (200, 1)).astype(np.float32)
+    tensor = {
+        "symmetric": digit * scale,
+        "shifted": (digit + offset) * scale,
+        "two": np.where(digit > 0, offset, scale),
+        "constant": offset + 0 * digit,
+        "zeros": 0 * np.abs(digit),
+        "minus zero": np.full_like(digit, -0.0),
+    }[kind].astype(np.float16)
+    tensor[tensor == 0] = np.float16(-0.0) if kind == "minus zero" else np.float16(0)
+    decoded, record = saved(tensor, tmp_path)
+    assert np.array_equal(bits(decoded), bits(tensor))
+    assert record.overlay_count <= 0.001 * tensor.size
+
+
+def test_trained_rows_with_outliers_need_only_those(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    tensor = (rng.integers(-1, 2, (64, 512)) * rng.normal(0, 0.05, (64, 1))).astype(np.float16)
+    outliers = rng.random(tensor.shape) < 0.01
+    tensor[outliers] = rng.normal(0, 1, int(outliers.sum()))
+    decoded, record = saved(tensor, tmp_path)
+    assert np.array_equal(bits(decoded), bits(tensor))
+    assert record.overlay_count <= 1.2 * outliers.sum()
+
+
+def test_the_overlay_holds_the_largest_errors(tmp_path: Path) -> None:
+    tensor = normal(50, 400)
+    decoded, record = saved(tensor, tmp_path, overlay_fraction=0.1)
+    assert 0.09 * tensor.size <= record.overlay_count <= 0.1 * tensor.size
+    error = np.abs(decoded.astype(np.float32) - tensor.astype(np.float32))
+    assert (error == 0).sum() >= record.overlay_count
+    bare, _ = saved(tensor, tmp_path, overlay_fraction=0.0)
+    bare_error = np.abs(bare.astype(np.float32) - tensor.astype(np.float32))
+    assert error.max() < 0.5 * bare_error.max()
+    assert rms(error) < 0.8 * rms(bare_error)
+
+
+def test_three_levels_leave_a_normal_row_near_the_known_optimum(tmp_path: Path) -> None:
+    tensor = normal(50, 2000)
+    decoded, record = saved(tensor, tmp_path, overlay_fraction=0.0)
+    assert record.overlay_count == 0
+    relative = rms(decoded.astype(np.float32) - tensor.astype(np.float32)) / rms(tensor)
+    assert 0.42 < relative < 0.45  # Lloyd and Max: 0.4359 for three levels
+
+
+def test_more_overlay_never_costs_accuracy(tmp_path: Path) -> None:
+    tensor = normal(32, 500)
+    errors = []
+    for fraction in (0.0, 0.02, 0.1, 0.3, 0.7, 1.0):
+        decoded, _ = saved(tensor, tmp_path, overlay_fraction=fraction)
+        errors.append(rms(decoded.astype(np.float32) - tensor.astype(np.float32)))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] == 0
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.001, 0.02])
+def test_max_error_is_kept(limit: float, tmp_path: Path) -> None:
+    tensor = normal(32, 500)
+    decoded, record = saved(tensor, tmp_path, max_error=limit)
+    assert np.abs(decoded.astype(np.float32) - tensor.astype(np.float32)).max() <= limit
+    assert record.overlay_count < tensor.size
+
+
+@pytest.mark.parametrize("nbytes", [6_000, 20_000, 100_000])
+def test_size_is_kept_and_used(nbytes: int) -> None:
+    tensor = normal(32, 500)
+    fitted = fit_tensor(tensor, Target(nbytes=nbytes))
+    size = 12 + 4 * 32 * (fitted.d + 2) + len(fitted.stream) + 8 * fitted.overlay_count
+    assert 0.98 * nbytes - 8 <= size <= nbytes
+
+
+def test_small_entries_are_kept_where_they_can_be(tmp_path: Path) -> None:
+    _, record = saved(normal(10_240, 16), tmp_path)
+    assert record.entry_nbytes == 8
+    assert record.d <= 6
+
+
+def test_infinities_survive_or_it_fails(tmp_path: Path) -> None:
+    tensor = normal(8, 100)
+    tensor[3, 5], tensor[4, 6] = np.inf, np.nan
+    decoded, _ = saved(tensor, tmp_path, overlay_fraction=0.01)
+    assert np.isinf(decoded[3, 5])
+    assert np.isnan(decoded[4, 6])
+    with pytest.raises(EncodeError, match="no room for infinities"):
+        saved(tensor, tmp_path, overlay_fraction=0.0)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "options", "match"),
+    [
+        (np.zeros((2, 2), np.int32), {}, "tensor type"),
+        (np.float16(1), {}, "tensor type"),
+        (np.zeros((), np.float16), {}, "number of dimensions"),
+        (np.zeros((1,) * 9, np.float16), {}, "number of dimensions"),
+        (np.zeros((2, 2), np.float16), {"d": 0}, "block length"),
+        (np.zeros((2, 2), np.float16), {"d": 11}, "block length"),
+        (np.zeros((2, 2), np.float16), {"overlay_fraction": 1.5}, "overlay_fraction"),
+        (np.zeros((2, 2), np.float16), {"max_error": -1.0}, "max_error"),
+        (np.zeros((2, 2), np.float16), {"max_error": float("nan")}, "max_error"),
+        (np.zeros((2, 2), np.float16), {"nbytes": -1}, "nbytes"),
+        (np.zeros((2, 2), np.float16), {"max_error": 1.0, "overlay_fraction": 0.5}, "several targets"),
+    ],
+)
+def test_what_cannot_be_encoded(tensor: Any, options: dict[str, Any], match: str) -> None:
+    with pytest.raises(EncodeError, match=match):
+        lzr2.encode(tensor, **options)
+
+
+def test_an_encoded_tensor_can_be_written_as_it_is(tmp_path: Path) -> None:
+    tensor = normal(40, 50)
+    encoded = lzr2.encode(tensor)
+    lzr2.write_records(tmp_path / "a.lzr2", [("t", encoded)])
+    lzr2.save_file({"t": tensor}, tmp_path / "b.lzr2")
+    assert (tmp_path / "a.lzr2").read_bytes() == (tmp_path / "b.lzr2").read_bytes()

@@ -1,0 +1,235 @@
+"""A file appears whole or not at all, and holds what was given."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lzr2
+from lzr2 import writer as writer_module
+from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError, NoPayloadError
+
+from . import reference
+from .reference import bits
+
+
+def by_hand(shape: tuple[int, int] = (3, 10), d: int = 4) -> lzr2.EncodedTensor:
+    rng = np.random.default_rng(0)
+    return lzr2.EncodedTensor(
+        shape=shape,
+        d=d,
+        offset=rng.normal(size=shape[0]).astype(np.float32),
+        scale=rng.normal(size=shape[0]).astype(np.float32),
+        indices=rng.integers(0, 3**d, (shape[0], 3)).astype(np.uint16),
+        overlay_rows=np.array([0, 2, 2], np.uint16),
+        overlay_columns=np.array([1, 0, 9], np.uint32),
+        overlay_values=np.array([0.5, -1.5, 1e9], np.float32),
+        aux=np.ones((shape[0], d), np.float32),
+    )
+
+
+def test_the_reference_reads_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.lzr2"
+    tensor = np.random.default_rng(1).normal(size=(4, 30)).astype(np.float16)
+    with lzr2.Writer(path) as writer:
+        writer.add("by.hand", by_hand())
+        writer.add_without_payload("kept", (2, 2))
+        writer.add("é", tensor)
+    decoded = reference.decode(path.read_bytes())
+    assert list(decoded) == ["by.hand", "é"]
+    assert np.array_equal(bits(decoded["é"]), bits(tensor))
+    assert np.isinf(decoded["by.hand"][2, 9])
+    with lzr2.open(path) as file:
+        assert np.array_equal(bits(file.get_tensor("by.hand")), bits(decoded["by.hand"]))
+        with pytest.raises(NoPayloadError):
+            file.get_tensor("kept")
+
+
+def test_wide_entries(tmp_path: Path) -> None:
+    encoded = lzr2.EncodedTensor(
+        shape=(2, 70_000),
+        d=5,
+        offset=np.zeros(2, np.float32),
+        scale=np.ones(2, np.float32),
+        indices=np.full((2, 14_000), 121, np.uint16),
+        overlay_rows=np.array([1], np.uint32),
+        overlay_columns=np.array([69_999], np.uint32),
+        overlay_values=np.array([2.5], np.float16),
+    )
+    lzr2.write_records(tmp_path / "a.lzr2", [("t", encoded)])
+    decoded = lzr2.load_file(tmp_path / "a.lzr2")["t"]
+    assert decoded[1, 69_999] == 2.5
+    assert np.count_nonzero(decoded) == 1
+
+
+def test_records_stream_one_at_a_time(tmp_path: Path) -> None:
+    alive: list[int] = []
+
+    def records() -> Iterator[tuple[str, np.ndarray]]:
+        for i in range(5):
+            alive.append(i)
+            yield f"t{i}", np.full((4, 4), i, np.float16)
+
+    lzr2.write_records(tmp_path / "a.lzr2", records())
+    assert alive == list(range(5))
+    assert {k: float(t[0, 0]) for k, t in lzr2.load_file(tmp_path / "a.lzr2").items()} == {f"t{i}": i for i in alive}
+
+
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.lzr2"
+    path.write_bytes(b"old")
+
+    def records() -> Iterator[tuple[str, np.ndarray]]:
+        yield "a", np.zeros((3, 3), np.float16)
+        raise RuntimeError("the source failed")
+
+    with pytest.raises(RuntimeError, match="the source failed"):
+        lzr2.write_records(path, records())
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lzr2"]
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_is_one_clean_error(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.lzr2"
+    path.write_bytes(b"old")
+    if call == "write":
+        monkeypatch.setattr(writer_module, "_BUFFER_NBYTES", 0)
+        real = os.fdopen
+
+        class Failing:
+            def __init__(self, file: object) -> None:
+                self.file = file
+                self.close = file.close  # type: ignore[attr-defined]
+
+            write = fail
+
+        monkeypatch.setattr(writer_module.os, "fdopen", lambda *a, **k: Failing(real(*a, **k)))
+    elif call == "fsync":
+        monkeypatch.setattr(writer_module.os, "fsync", fail)
+    else:
+        monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(IoFailedError, match="No space left"):
+        lzr2.save_file({"a": np.zeros((3, 3), np.float16)}, path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.lzr2"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(IoFailedError, match="No such file"):
+        lzr2.save_file({}, tmp_path / "none" / "a.lzr2")
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    mask = os.umask(0o027)
+    try:
+        lzr2.save_file({}, tmp_path / "a.lzr2")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a.lzr2").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("key", "match"), [("a", "written before"), ("x" * 4097, "too long"), ("\ud800", "isn't UTF-8")]
+)
+def test_keys_that_cannot_be_written(key: str, match: str, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match=match):
+        lzr2.write_records(tmp_path / "a.lzr2", [("a", by_hand()), (key, by_hand())])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_key_is_named_when_a_tensor_cannot_be_encoded(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match=r"record 'bad': tensor type"):
+        lzr2.save_file({"bad": np.zeros((2, 2), np.int8)}, tmp_path / "a.lzr2")
+
+
+def test_a_target_for_an_encoded_tensor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="encoded already"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        writer.add("a", by_hand(), d=4)
+
+
+def test_too_many_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module.layout, "MAX_RECORDS", 1)
+    with pytest.raises(EncodeError, match="too many records"):
+        lzr2.write_records(tmp_path / "a.lzr2", [("a", by_hand()), ("b", by_hand())])
+
+
+def test_a_writer_that_has_ended(tmp_path: Path) -> None:
+    writer = lzr2.Writer(tmp_path / "a.lzr2")
+    writer.commit()
+    writer.abort()
+    assert (tmp_path / "a.lzr2").read_bytes() == b"LZR2"
+    with pytest.raises(ClosedError):
+        writer.add("a", by_hand())
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"shape": ()}, "number of dimensions"),
+        ({"shape": (2**31, 2**31)}, "too large"),
+        ({"d": 0}, "block length"),
+        ({"offset": np.zeros(4, np.float32)}, "offset"),
+        ({"scale": np.zeros(3, np.int32)}, "scale"),
+        ({"aux": np.zeros((3, 5), np.float32)}, "aux"),
+        ({"indices": np.zeros((2, 3), np.uint16)}, "indices"),
+        ({"indices": np.zeros((3, 71), np.uint16)}, "blocks a row"),
+        ({"indices": np.full((3, 3), 81, np.uint16)}, "an index"),
+        ({"overlay_columns": np.zeros(2, np.uint16)}, "overlay_columns"),
+        ({"overlay_rows": np.zeros(3, np.int64)}, "overlay_rows"),
+    ],
+)
+def test_sections_that_do_not_fit(change: dict[str, object], match: str) -> None:
+    sections = dict(by_hand().__dict__) | change
+    with pytest.raises(InvalidTensorError, match=match):
+        lzr2.EncodedTensor(**sections)  # type: ignore[arg-type]
+
+
+_KILLED = """
+import sys, numpy as np, lzr2
+print("ready", flush=True)
+for i in range(1000):
+    lzr2.save_file({"a": np.full((50, 400), i, np.float16), "b": np.full((50, 400), i, np.float16)}, sys.argv[1])
+    print(i, flush=True)
+"""
+
+
+def kill_while_writing(path: Path, delays: list[float]) -> int:
+    """Kills writers at these times after their first file; returns how many files were seen."""
+    seen = 0
+    for delay in delays:
+        command = [sys.executable, "-c", _KILLED, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if line == "0\n":
+                    break
+            time.sleep(delay)
+            os.kill(child.pid, signal.SIGKILL)
+        tensors = lzr2.load_file(path)
+        assert set(tensors) == {"a", "b"}
+        assert np.array_equal(tensors["a"], tensors["b"])
+        assert len(np.unique(tensors["a"])) == 1
+        seen += 1
+    return seen
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+    assert kill_while_writing(tmp_path / "a.lzr2", [0.0005 * i for i in range(6)]) == 6
+
+
+@pytest.mark.slow
+def test_two_hundred_killed_writers(tmp_path: Path) -> None:
+    assert kill_while_writing(tmp_path / "a.lzr2", [0.0003 * i for i in range(200)]) == 200
