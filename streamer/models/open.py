@@ -8,11 +8,11 @@ from pathlib import Path
 
 import psutil
 import torch
-from streamer.models.demo import demo_directory, demo_weights
 
 from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import WeightsFileError
 from streamer.models.defaults import read_defaults
+from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type
 from streamer.models.directory import ModelDirectory, find_model
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
