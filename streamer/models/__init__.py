@@ -1,0 +1,1 @@
+"""Which models can be streamed, and how: their blocks, their files, their pipeline."""
