@@ -65,6 +65,7 @@ class StreamSettings:
     Attributes:
         vram_budget_nbytes: most bytes of weights on the device at any time.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps (0: none).
+        hold_only_smaller: keep only tensors that take less host memory than bytes in the file.
         workers: threads that read and decode ahead; with 0 each block is loaded when its turn comes.
         staged: decode into a staging buffer and copy from there, as a device with its own memory needs.
             None: what the device needs.
@@ -77,6 +78,7 @@ class StreamSettings:
     ram_budget_nbytes: int = 0
     workers: int = 1
     staged: bool | None = None
+    hold_only_smaller: bool = False
 
     def __post_init__(self) -> None:
         if self.vram_budget_nbytes < 1 or self.ram_budget_nbytes < 0:

@@ -64,7 +64,7 @@ def gen(
         str | None,
         typer.Option(
             help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
-            "Default: half of what is free with a GPU, none without.",
+            "Default: half of what is free with a GPU; without, a quarter, for files larger than the weights.",
             metavar="SIZE",
         ),
     ] = None,

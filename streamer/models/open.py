@@ -80,10 +80,13 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
     try:
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_for_weights(device)
-        ram = options.ram_budget_nbytes
+        ram, hold_only_smaller = options.ram_budget_nbytes, False
         if ram is None:
-            ram = psutil.virtual_memory().available // 2 if device.type != "cpu" else 0
-        settings = StreamSettings(vram, ram, options.workers)
+            # A CPU is slow enough to decode again at each step, but a file several times as large as the weights
+            # shouldn't be read again at each step.
+            hold_only_smaller = device.type == "cpu"
+            ram = int(psutil.virtual_memory().available) // (4 if hold_only_smaller else 2)
+        settings = StreamSettings(vram, ram, options.workers, hold_only_smaller=hold_only_smaller)
     except BaseException:
         source.close()
         raise

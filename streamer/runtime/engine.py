@@ -283,7 +283,8 @@ class Engine:
         ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident]
         groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
         budget = self._settings.ram_budget_nbytes
-        return HostCache(source, choose(source, groups, budget), budget)
+        kept = choose(source, groups, budget, only_smaller=self._settings.hold_only_smaller)
+        return HostCache(source, kept, budget)
 
     def _pinned(self) -> tuple[int, ...]:
         return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)

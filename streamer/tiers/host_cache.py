@@ -10,14 +10,20 @@ import torch
 from streamer.sources.base import HeldTensor, TensorInfo, WeightSource
 
 
-def choose(source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int) -> frozenset[str]:
+def choose(
+    source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int, *, only_smaller: bool = False
+) -> frozenset[str]:
     """The keys to keep: whole groups, first ones first, as long as they fit into the budget together.
 
     Args:
         source: of the tensors.
         groups: the keys of each block, in the order in which room is given to them.
         budget_nbytes: of host memory. A larger budget keeps a superset.
+        only_smaller: leave out tensors that take at least as much in memory as in the file, where the system's page
+            cache keeps them as well as this would.
     """
+    if only_smaller:
+        groups = [[key for key in keys if _is_smaller_held(source.info(key))] for keys in groups]
     chosen: list[str] = []
     room = budget_nbytes
     for keys in groups:
@@ -26,6 +32,10 @@ def choose(source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes:
             break
         chosen.extend(keys)
     return frozenset(chosen)
+
+
+def _is_smaller_held(info: TensorInfo) -> bool:
+    return info.held_nbytes < info.stored_nbytes
 
 
 class HostCache:
