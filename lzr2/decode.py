@@ -30,8 +30,9 @@ Array = npt.NDArray[Any]
 Rows = tuple[int, int]
 
 # A multiple of both entry sizes that stays in the second-level cache.
-_OVERLAY_PIECE_NBYTES = 24 * 16_384
-_NOT_WIDENED = np.zeros(0, np.float32)
+_OVERLAY_PIECE_NBYTES = 24 * 4096
+_WORTH_A_THREAD = 1 << 16
+_SHORT_REST = 64
 _COUNT_FIRST_NBYTES = 64 << 20  # streams that may be larger are counted before they are kept
 
 
@@ -82,9 +83,11 @@ def decode_record_into(
     source.check_unchanged()
     check_record(source, info)
     levels = _levels(source, info)[first:end]
+    halves = _halves(out2d)
     with _workers(threads) as submit:
-        _expand_stream(source, info, (first, end), _as_type(levels, out2d), out2d, submit, threads)
-        _overlay_into(source, info, (first, end), out2d.reshape(-1), submit, threads)
+        _expand_stream(source, info, (first, end), levels, halves, submit)
+        _overlay_into(source, info, (first, end), halves.reshape(-1), submit, threads)
+        _widen_in_place(out2d, halves, submit, threads)
     source.check_unchanged()
 
 
@@ -119,13 +122,15 @@ def decode_inflated_into(inflated: InflatedTensor, out: Array, rows: Rows | None
     out2d = _checked_out(out, end - first, inflated.n_columns, inflated.key)
     n = max(1, min(threads, end - first))
     bounds = [first + (end - first) * i // n for i in range(n + 1)]
+    halves = _halves(out2d)
     with _workers(threads) as submit:
         futures = [
-            submit(_expand_inflated, inflated, out2d[a - first : b - first], a, b)
+            submit(_expand_inflated, inflated, halves[a - first : b - first], a, b)
             for a, b in itertools.pairwise(bounds)
         ]
         for future in futures:
             future.result()
+        _widen_in_place(out2d, halves, submit, threads)
 
 
 def check_record(source: ByteSource, info: RecordInfo) -> None:
@@ -153,24 +158,19 @@ def check_record(source: ByteSource, info: RecordInfo) -> None:
             )
 
 
-def _expand_inflated(inflated: InflatedTensor, out2d: Array, first: int, end: int) -> None:
+def _expand_inflated(inflated: InflatedTensor, halves: Array, first: int, end: int) -> None:
     from lzr2 import kernels
 
-    levels = _as_type(inflated.levels[first:end], out2d)
+    levels = inflated.levels[first:end]
     limit = layout.n_index_values(inflated.d)
-    bad = kernels.expand(inflated.indices[first:end], levels, _patterns(out2d), inflated.d, limit)
+    bad = kernels.expand(inflated.indices[first:end], levels, halves, inflated.d, limit)
     if bad >= 0:
         raise _bad_index(None, inflated.key, None, first + bad, inflated.d)
-    positions = inflated.overlay_positions
-    n_columns = inflated.n_columns
+    positions, n_columns = inflated.overlay_positions, inflated.n_columns
     a = int(np.searchsorted(positions, positions.dtype.type(first * n_columns))) if first else 0
     last = end == inflated.n_rows
     b = len(positions) if last else int(np.searchsorted(positions, positions.dtype.type(end * n_columns)))
-    values = inflated.overlay_values[a:b]
-    if out2d.dtype == np.float32:
-        kernels.put(positions[a:b], lattice.widening_table()[values], out2d.reshape(-1), first * n_columns)
-    else:
-        kernels.put(positions[a:b], values, _patterns(out2d).reshape(-1), first * n_columns)
+    kernels.put(positions[a:b], inflated.overlay_values[a:b], halves.reshape(-1), first * n_columns)
 
 
 def _levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
@@ -234,28 +234,27 @@ def _inflated(
 
 
 def _expand_stream(
-    source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, out2d: Array, submit: _Submit, threads: int
+    source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, halves: Array, submit: _Submit
 ) -> None:
     """Expands rows as they are inflated; with threads, inflating and expanding overlap."""
     from lzr2 import kernels
 
     first, end = rows
     limit = layout.n_index_values(info.d)
-    target = _patterns(out2d)
     futures: list[Future[Any]] = []
 
     def expand(indices: Array, a: int, b: int) -> None:
         a, b = max(a, first), min(b, end)
         if a < b:
             span = slice(a - first, b - first)
-            futures.append(submit(kernels.expand, indices[a:b], levels[span], target[span], info.d, limit))
+            futures.append(submit(kernels.expand, indices[a:b], levels[span], halves[span], info.d, limit))
 
     indices = _inflated(source, info, expand)
     for future in futures:
         future.result()
     if indices.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not futures:
         # Another number of blocks than a sane writer gives: what was expanded on the way is wrong.
-        kernels.expand(indices[first:end], levels, target, info.d, limit)
+        kernels.expand(indices[first:end], levels, halves, info.d, limit)
 
 
 def _overlay_into(source: ByteSource, info: RecordInfo, rows: Rows, flat: Array, submit: _Submit, threads: int) -> None:
@@ -283,12 +282,10 @@ def _apply(source: ByteSource, info: RecordInfo, entries: Rows, rows: Rows, flat
     first, end = rows
     whole = flat.size == info.n_weights
     own = flat[first * info.n_columns : end * info.n_columns] if whole else flat
-    target = own if own.dtype == np.float32 else own.view(np.uint16)
     wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
-    widened = lattice.widening_table() if own.dtype == np.float32 else _NOT_WIDENED
     elsewhere = 0
     for words in _overlay_words(source, info, *entries):
-        elsewhere += kernels.apply_overlay(words, wide, widened, target, info.n_columns, info.n_rows, first, end)
+        elsewhere += kernels.apply_overlay(words, wide, own, info.n_columns, info.n_rows, first, end)
     return elsewhere
 
 
@@ -342,12 +339,33 @@ def _bad_index(path: str | None, key: str, offset: int | None, row: int, d: int)
     return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
 
 
-def _as_type(levels: npt.NDArray[np.uint16], out: Array) -> Array:
-    return lattice.widening_table()[levels] if out.dtype == np.float32 else levels
+def _halves(out2d: Array) -> Array:
+    """Where the float16 patterns go: `out` itself, or the second half of its memory if it is float32."""
+    if out2d.dtype == np.float16:
+        return out2d.view(np.uint16)
+    return out2d.reshape(-1).view(np.uint16)[out2d.size :].reshape(out2d.shape)
 
 
-def _patterns(out: Array) -> Array:
-    return out if out.dtype == np.float32 else out.view(np.uint16)
+def _widen_in_place(out2d: Array, halves: Array, submit: _Submit, threads: int) -> None:
+    """float32 values over their own float16 patterns, which lie in the second half of the memory."""
+    from lzr2 import kernels
+
+    if out2d.dtype == np.float16:
+        return
+    source, target = halves.reshape(-1), out2d.reshape(-1).view(np.uint32)
+    table = lattice.widening_table().view(np.uint32)
+    done, n = 0, source.size
+    while done < n:
+        # The first half of what is left ends, as float32, where its patterns start; a short rest is copied.
+        end = (n + done) // 2
+        if n - done < _SHORT_REST:
+            kernels.widen(source[done:].copy(), target[done:], table)
+            return
+        parts = threads if end - done > _WORTH_A_THREAD else 1
+        bounds = [done + (end - done) * i // parts for i in range(parts + 1)]
+        for future in [submit(kernels.widen, source[a:b], target[a:b], table) for a, b in itertools.pairwise(bounds)]:
+            future.result()
+        done = end
 
 
 _Submit = Callable[..., "Future[Any]"]

@@ -7,10 +7,14 @@ what it indexes with: arguments come from files.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import llvmlite.binding  # type: ignore[import-untyped]
+import llvmlite.ir  # type: ignore[import-untyped]
 import numba
+import numba.extending
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +25,8 @@ Array = npt.NDArray[Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _u32 = np.uint32
+_BATCH = 2048  # entries rounded at once
+_NO_ROW = 2**64 - 1
 _at = np.uintp  # unsigned: numba then leaves out the check for negative indices
 
 
@@ -52,6 +58,28 @@ def _half_bits(v: Any) -> Any:
     return sign | ((mantissa + (_u32(1) << (shift - _u32(1))) - _u32(1) + odd) >> shift)
 
 
+def _rounds_in_hardware() -> bool:
+    """Whether the processor can round to float16 itself (if not, LLVM would call a function that isn't there)."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    try:
+        return bool(llvmlite.binding.get_host_cpu_features().get("f16c", False))
+    except RuntimeError:
+        return False
+
+
+@numba.extending.intrinsic
+def _truncate(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        single = builder.bitcast(arguments[0], llvmlite.ir.FloatType())
+        return builder.bitcast(builder.fptrunc(single, llvmlite.ir.HalfType()), llvmlite.ir.IntType(16))
+
+    return numba.types.uint16(numba.types.uint32), generate
+
+
+_to_half: Any = _truncate if _rounds_in_hardware() else _half_bits
+
+
 @_compiled
 def round_to_half(values: U32, out: U16) -> None:
     """out[i] = float16 pattern of float32 pattern values[i]."""
@@ -60,10 +88,21 @@ def round_to_half(values: U32, out: U16) -> None:
 
 
 @_compiled
-def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
+def _digits(index: Any, low: Any, middle: Any, high: Any, out: U16) -> None:
+    """The patterns of all digits of an index, last digit fastest; as many as `out` holds."""
+    i = _u32(index)
+    for k in range(out.size - 1, -1, -1):
+        q = i // _u32(3)
+        digit = i - q * _u32(3)
+        out[k] = low if digit == _u32(0) else (middle if digit == _u32(1) else high)
+        i = q
+
+
+@_compiled
+def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
     """Writes the lattice rows: out[r, c] = levels[r, digit]. Returns the first row with an index >= limit, or -1.
 
-    indices uint16 [R, B]; levels [R, 3] of out's type; out [R, N] uint16 (float16 patterns) or float32.
+    indices uint16 [R, B]; levels uint16 [R, 3] and out uint16 [R, N]: float16 patterns.
     Columns that the blocks don't reach get digit 0, which is levels[r, 1].
     """
     n_rows, n_blocks = indices.shape
@@ -71,7 +110,9 @@ def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
     whole = min(n_blocks, n_columns // d)
     groups = (d + 3) // 4  # of four digits; the first may have fewer
     top = d - 4 * (groups - 1)
-    table = np.empty(324, out.dtype)  # 81 entries of four values
+    table = np.empty(324, np.uint16)  # 81 entries of four values
+    lead = np.empty(324, np.uint16)
+    cut = np.empty(d, np.uint16)
     for r in range(n_rows):
         row_indices = indices[r]
         row = out[r]
@@ -81,34 +122,26 @@ def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
         if worst >= limit:
             return r
         low, middle, high = levels[r, 0], levels[r, 1], levels[r, 2]
-        if n_blocks * groups < 24:  # too short a row to be worth a table
+        # A short row isn't worth a table; and no writer has a use for d above 12.
+        if n_blocks * groups < 24 or groups > 3:
             for b in range(whole):
-                i = _u32(row_indices[b])
-                for k in range(d - 1, -1, -1):
-                    q = i // _u32(3)
-                    digit = i - q * _u32(3)
-                    row[b * d + k] = low if digit == 0 else (middle if digit == 1 else high)
-                    i = q
+                _digits(row_indices[b], low, middle, high, row[b * d : b * d + d])
         else:
             for entry in range(81):
-                rest = entry
-                for k in range(3, -1, -1):
-                    which = rest % 3
-                    table[entry * 4 + k] = low if which == 0 else (middle if which == 1 else high)
-                    rest //= 3
-            if d == 8:
-                _expand_eights(row_indices, table, row, whole)
+                _digits(entry, low, middle, high, table[entry * 4 : entry * 4 + 4])
+                # The last `top` of the four digits first; what follows them is overwritten.
+                for k in range(4):
+                    lead[entry * 4 + k] = table[entry * 4 + min(3, k + 4 - top)]
+            if groups == 1:
+                _expand_one(row_indices, lead, row, whole, d)
+            elif groups == 2:
+                _expand_two(row_indices, lead, table, row, whole, d)
             else:
-                _expand_groups(row_indices, table, row, whole, d, groups, top)
+                _expand_three(row_indices, lead, table, row, whole, d)
         done = whole * d
         if whole < n_blocks and done < n_columns:  # the block that the row's end cuts
-            cut = _u32(row_indices[whole])
-            for k in range(d - 1, -1, -1):
-                q = cut // _u32(3)
-                digit = cut - q * _u32(3)
-                if done + k < n_columns:
-                    row[done + k] = low if digit == 0 else (middle if digit == 1 else high)
-                cut = q
+            _digits(row_indices[whole], low, middle, high, cut)
+            row[done:n_columns] = cut[: n_columns - done]
             done = n_columns
         for c in range(done, n_columns):
             row[c] = middle
@@ -116,74 +149,161 @@ def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
 
 
 @_compiled
-def _expand_eights(row_indices: U16, table: Array, row: Array, n_blocks: int) -> None:
+def _expand_one(row_indices: U16, lead: U16, row: U16, n_blocks: int, d: int) -> None:
+    """d = 1 to 4. Four values are stored for each block; the next block overwrites what is too much."""
+    n_safe = n_blocks
+    while n_safe > 0 and n_safe * d + 4 - d > row.size:
+        n_safe -= 1
+    for b in range(n_safe):
+        t = _at(row_indices[b]) * _at(4)
+        o = _at(b) * _at(d)
+        a0, a1, a2, a3 = lead[t], lead[t + _at(1)], lead[t + _at(2)], lead[t + _at(3)]
+        row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = a0, a1, a2, a3
+    for b in range(n_safe, n_blocks):
+        for k in range(d):
+            row[b * d + k] = lead[_at(row_indices[b]) * _at(4) + _at(k)]
+
+
+@_compiled
+def _expand_two(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int, d: int) -> None:
+    """d = 5 to 8: one to four leading digits, then four."""
+    top = _at(d - 4)
     for b in range(n_blocks):
         i = _u32(row_indices[b])
         quotient = i // _u32(81)
         h = _at(quotient) * _at(4)
         t = _at(i - quotient * _u32(81)) * _at(4)
-        o = _at(b) * _at(8)
-        # All eight are loaded before any is stored: the compiler makes two 64-bit moves of them.
-        a0, a1, a2, a3 = table[h], table[h + _at(1)], table[h + _at(2)], table[h + _at(3)]
+        o = _at(b) * _at(d)
+        # All four are loaded before any is stored: the compiler makes 64-bit moves of them.
+        a0, a1, a2, a3 = lead[h], lead[h + _at(1)], lead[h + _at(2)], lead[h + _at(3)]
         b0, b1, b2, b3 = table[t], table[t + _at(1)], table[t + _at(2)], table[t + _at(3)]
         row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = a0, a1, a2, a3
-        row[o + _at(4)], row[o + _at(5)], row[o + _at(6)], row[o + _at(7)] = b0, b1, b2, b3
+        o += top
+        row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = b0, b1, b2, b3
 
 
 @_compiled
-def _expand_groups(row_indices: U16, table: Array, row: Array, n_blocks: int, d: int, groups: int, top: int) -> None:
+def _expand_three(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int, d: int) -> None:
+    """d = 9 to 12: one to four leading digits, then four and four."""
+    top = _at(d - 8)
     for b in range(n_blocks):
         i = _u32(row_indices[b])
-        o = _at(b * d + d)
-        for _ in range(groups - 1):
-            quotient = i // _u32(81)
-            t = _at(i - quotient * _u32(81)) * _at(4)
-            o -= _at(4)
-            a0, a1, a2, a3 = table[t], table[t + _at(1)], table[t + _at(2)], table[t + _at(3)]
-            row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = a0, a1, a2, a3
-            i = quotient
-        t = _at(i) * _at(4) + _at(4 - top)
-        o -= _at(top)
-        for k in range(top):
-            row[o + _at(k)] = table[t + _at(k)]
+        quotient = i // _u32(81)
+        first = quotient // _u32(81)
+        h = _at(first) * _at(4)
+        m = _at(quotient - first * _u32(81)) * _at(4)
+        t = _at(i - quotient * _u32(81)) * _at(4)
+        o = _at(b) * _at(d)
+        a0, a1, a2, a3 = lead[h], lead[h + _at(1)], lead[h + _at(2)], lead[h + _at(3)]
+        b0, b1, b2, b3 = table[m], table[m + _at(1)], table[m + _at(2)], table[m + _at(3)]
+        c0, c1, c2, c3 = table[t], table[t + _at(1)], table[t + _at(2)], table[t + _at(3)]
+        row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = a0, a1, a2, a3
+        o += top
+        row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = b0, b1, b2, b3
+        o += _at(4)
+        row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = c0, c1, c2, c3
 
 
 @_compiled
-def apply_overlay(
-    words: U32, wide: bool, widened: Array, out: Array, n_columns: int, n_rows: int, first_row: int, end_row: int
-) -> int:
+def apply_overlay(words: U32, wide: bool, out: U16, n_columns: int, n_rows: int, first_row: int, end_row: int) -> int:
     """Writes overlay entries of rows [first_row, end_row) into `out`, in order.
 
-    words: the entries as uint32, two each, or three if `wide`. out: those rows, flat; uint16 or float32.
-    widened: the float32 value of every float16 pattern if out is float32, else empty.
+    words: the entries as uint32, two each, or three if `wide`. out: float16 patterns of those rows, flat.
     Returns how many entries lie in the tensor, but not in these rows.
     """
     step = 3 if wide else 2
-    elsewhere = 0
-    columns = _at(n_columns)
-    first = _at(first_row)
-    n_own = _at(max(0, min(end_row, n_rows) - first_row))
-    for e in range(words.size // step):
+    n_entries = words.size // step
+    own_rows = max(0, min(end_row, n_rows, first_row + out.size // max(1, n_columns)) - first_row)
+    halves = np.empty(_BATCH, np.uint16)
+    foreign = False
+    for start in range(0, n_entries, _BATCH):
+        # Slices, and loops apart from each other: only so are they vectorised.
+        batch = words[step * start : step * min(start + _BATCH, n_entries)]
         if wide:
-            row, column, value = _at(words[3 * e]), _at(words[3 * e + 1]), words[3 * e + 2]
+            _round_batch(batch[2:], 3, halves)
+            foreign |= _place_wide(batch, halves, out, _at(n_columns), _at(first_row), _at(own_rows))
         else:
-            pair = words[2 * e]
-            row, column, value = _at(pair & _u32(0xFFFF)), _at(pair >> _u32(16)), words[2 * e + 1]
-        if column < columns:
-            own = row - first
-            if own < n_own:
-                bits = _half_bits(value)
-                if widened.size:
-                    out[own * columns + column] = widened[bits]
-                else:
-                    out[own * columns + column] = bits
-            elif row < _at(n_rows):
+            _round_batch(batch[1:], 2, halves)
+            foreign |= _place_narrow(batch, halves, out, _at(n_columns), _at(first_row), _at(own_rows))
+    elsewhere = 0
+    if foreign:
+        for e in range(n_entries):
+            if wide:
+                row, column = _at(words[3 * e]), _at(words[3 * e + 1])
+            else:
+                row, column = _at(words[2 * e] & _u32(0xFFFF)), _at(words[2 * e] >> _u32(16))
+            if row < _at(n_rows) and column < _at(n_columns) and row - _at(first_row) >= _at(own_rows):
                 elsewhere += 1
     return elsewhere
 
 
 @_compiled
-def put(positions: Array, values: Array, out: Array, first: int) -> None:
+def _round_batch(values: U32, step: int, halves: U16) -> None:
+    """The float16 patterns of every step-th value: in hardware, but for NaN, whose payload that would change."""
+    n = (values.size + step - 1) // step
+    largest = _u32(0)
+    if step == 2:
+        for e in range(n):
+            value = values[2 * e]
+            largest = max(largest, value & _u32(0x7FFFFFFF))
+            halves[e] = _to_half(value)
+    else:
+        for e in range(n):
+            value = values[3 * e]
+            largest = max(largest, value & _u32(0x7FFFFFFF))
+            halves[e] = _to_half(value)
+    if largest > _u32(0x7F800000):
+        for e in range(n):
+            halves[e] = _half_bits(values[step * e])
+
+
+@_compiled
+def _place_narrow(batch: U32, halves: U16, out: U16, columns: Any, first: Any, own_rows: Any) -> bool:
+    foreign = False
+    last, base = _at(_NO_ROW), _at(0)
+    for e in range(batch.size // 2):
+        pair = batch[2 * e]
+        row, column = _at(pair & _u32(0xFFFF)), _at(pair >> _u32(16))
+        if row != last:  # entries of a row follow each other
+            if row - first >= own_rows:
+                foreign = True
+                continue
+            last, base = row, (row - first) * columns
+        if column < columns:
+            out[base + column] = halves[e]
+    return foreign
+
+
+@_compiled
+def _place_wide(batch: U32, halves: U16, out: U16, columns: Any, first: Any, own_rows: Any) -> bool:
+    foreign = False
+    for e in range(batch.size // 3):
+        row, column = _at(batch[3 * e]) - first, _at(batch[3 * e + 1])
+        if row >= own_rows:
+            foreign = True
+        elif column < columns:
+            out[row * columns + column] = halves[e]
+    return foreign
+
+
+@_compiled
+def widen(halves: U16, out: U32, table: U32) -> None:
+    """out[i] = the float32 pattern of float16 pattern halves[i]. table: all 65,536 of them, for the rare ones."""
+    n = min(halves.size, out.size)
+    rare = _u32(0)
+    for i in range(n):
+        h = _u32(halves[i])
+        size = h & _u32(0x7FFF)
+        rare |= _u32(size - _u32(0x400) >= _u32(0x7800))  # zero, subnormal, infinite, NaN
+        out[i] = ((h & _u32(0x8000)) << _u32(16)) | ((size << _u32(13)) + _u32(0x38000000))
+    if rare:
+        for i in range(n):
+            if (_u32(halves[i]) & _u32(0x7FFF)) - _u32(0x400) >= _u32(0x7800):
+                out[i] = table[halves[i]]
+
+
+@_compiled
+def put(positions: Array, values: U16, out: U16, first: int) -> None:
     """out[positions - first] = values; positions outside `out` are ignored. positions: unsigned [n]."""
     n = _at(out.size)
     for e in range(min(positions.size, values.size)):
