@@ -1,0 +1,112 @@
+"""Forwards of one U-Net, streamed or resident: seconds, stalls, peak memory, and a digest of the result.
+
+    python benchmarks/stream_forward.py lattice.lzr2 --vram-budget 1GB
+    python benchmarks/stream_forward.py lattice.safetensors --resident
+
+Equal digests mean equal results, bit for bit. Peak memory is what the operating system counted for this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file
+
+from streamer.config import StreamSettings, parse_size
+from streamer.models.unet import empty_unet, expected_tensors, stream_unet
+from streamer.models.weights import open_weights
+
+SDXL_CONFIG = Path(__file__).parent.parent / "tools" / "sdxl" / "unet_config.json"
+
+
+def inputs(config: dict[str, Any], pixels: int, batch: int) -> dict[str, Any]:
+    """The same for every run: what a pipeline would pass."""
+    random = torch.Generator().manual_seed(0)
+    pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+    return {
+        "sample": torch.randn(batch, 4, pixels // 8, pixels // 8, generator=random),
+        "timestep": torch.tensor(500),
+        "encoder_hidden_states": torch.randn(batch, 77, config["cross_attention_dim"], generator=random),
+        "added_cond_kwargs": {
+            "text_embeds": torch.randn(batch, pooled, generator=random),
+            "time_ids": torch.tensor([[pixels, pixels, 0, 0, pixels, pixels]] * batch, dtype=torch.float32),
+        },
+    }
+
+
+def peak_nbytes() -> int:
+    """The most resident memory that the process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--config", type=Path, default=SDXL_CONFIG)
+    parser.add_argument("--vram-budget", default="1GB")
+    parser.add_argument("--ram-budget", default=None)
+    parser.add_argument("--threads", type=int, default=1, help="decode threads; 0: no prefetch")
+    parser.add_argument("--io", default="auto")
+    parser.add_argument("--pixels", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--resident", action="store_true", help="load everything first, without streaming")
+    args = parser.parse_args()
+
+    config = json.loads(args.config.read_text("utf-8"))
+    before = peak_nbytes()
+    started = time.perf_counter()
+    handle = None
+    if args.resident:
+        unet = UNet2DConditionModel.from_config(config).eval()
+        unet.load_state_dict(load_file(args.weights))
+    else:
+        unet = empty_unet(config)
+        source = open_weights(args.weights, (), expected_tensors(unet), strict=True, io=args.io, notify=print)
+        ram = 0 if args.ram_budget is None else parse_size(args.ram_budget)
+        settings = StreamSettings(parse_size(args.vram_budget), ram, args.threads)
+        handle = stream_unet(unet, source, settings, torch.device("cpu"), torch.float32)
+    loaded = time.perf_counter() - started
+    seconds = []
+    digest = ""
+    for _ in range(args.steps):
+        started = time.perf_counter()
+        with torch.no_grad():
+            result = unet(**inputs(config, args.pixels, args.batch)).sample
+        seconds.append(round(time.perf_counter() - started, 3))
+        digest = hashlib.sha256(result.numpy().tobytes()).hexdigest()[:16]
+        assert torch.isfinite(result).all()
+        print(f"step {len(seconds)}: {seconds[-1]} s", file=sys.stderr)
+    report: dict[str, Any] = {
+        "weights": args.weights.name,
+        "ready_seconds": round(loaded, 2),
+        "step_seconds": seconds,
+        "peak_resident_nbytes": peak_nbytes(),
+        "resident_nbytes_before": before,
+        "result_std": round(float(result.std()), 4),
+        "result_sha256": digest,
+    }
+    if handle is not None:
+        report |= {
+            "device_nbytes": handle.device_nbytes,
+            "streamed_nbytes_per_step": handle.plan.streamed_nbytes,
+            "stall_shares": [round(step.stall_share, 4) for step in handle.stats.steps],
+            "load_seconds": [round(step.load_seconds, 2) for step in handle.stats.steps],
+            "most_waited": sorted(handle.stats.waited_by_block.items(), key=lambda item: -item[1])[:5],
+        }
+        handle.close()
+    print(json.dumps(report, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
