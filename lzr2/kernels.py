@@ -38,7 +38,7 @@ def _compiled(function: _F) -> _F:
     return compiled
 
 
-@numba.njit(inline="always")  # type: ignore[untyped-decorator, unused-ignore]
+@_compiled
 def _half_bits(v: Any) -> Any:
     """The float16 pattern of a float32 pattern: nearest, ties to even; NaN keeps its sign and top payload bits."""
     a = v & _u32(0x7FFFFFFF)
@@ -88,10 +88,10 @@ def round_to_half(values: U32, out: U16) -> None:
 
 
 @_compiled
-def _digits(index: Any, low: Any, middle: Any, high: Any, out: U16) -> None:
-    """The patterns of all digits of an index, last digit fastest; as many as `out` holds."""
+def _digits(index: Any, low: Any, middle: Any, high: Any, out: U16, start: int, n: int) -> None:
+    """out[start : start + n] = the patterns of the last n digits of an index."""
     i = _u32(index)
-    for k in range(out.size - 1, -1, -1):
+    for k in range(start + n - 1, start - 1, -1):
         q = i // _u32(3)
         digit = i - q * _u32(3)
         out[k] = low if digit == _u32(0) else (middle if digit == _u32(1) else high)
@@ -125,10 +125,10 @@ def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
         # A short row isn't worth a table; and no writer has a use for d above 12.
         if n_blocks * groups < 24 or groups > 3:
             for b in range(whole):
-                _digits(row_indices[b], low, middle, high, row[b * d : b * d + d])
+                _digits(row_indices[b], low, middle, high, row, b * d, d)
         else:
             for entry in range(81):
-                _digits(entry, low, middle, high, table[entry * 4 : entry * 4 + 4])
+                _digits(entry, low, middle, high, table, entry * 4, 4)
                 # The last `top` of the four digits first; what follows them is overwritten.
                 for k in range(4):
                     lead[entry * 4 + k] = table[entry * 4 + min(3, k + 4 - top)]
@@ -140,8 +140,9 @@ def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
                 _expand_three(row_indices, lead, table, row, whole, d)
         done = whole * d
         if whole < n_blocks and done < n_columns:  # the block that the row's end cuts
-            _digits(row_indices[whole], low, middle, high, cut)
-            row[done:n_columns] = cut[: n_columns - done]
+            _digits(row_indices[whole], low, middle, high, cut, 0, d)
+            for k in range(n_columns - done):
+                row[done + k] = cut[k]
             done = n_columns
         for c in range(done, n_columns):
             row[c] = middle
