@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import typer
@@ -57,4 +58,8 @@ def _root(
 
 def main() -> None:
     """Runs the command line and exits: 0 done, 2 an error that the user can act on, 130 interrupted."""
-    app()
+    try:
+        app()
+    finally:
+        # Ending, Python would look through hundreds of thousands of objects for garbage: a second and more.
+        gc.freeze()

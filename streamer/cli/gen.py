@@ -15,7 +15,7 @@ from rich.console import Console
 
 from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.failure import report
-from streamer.cli.libraries import calm
+from streamer.cli.libraries import load_libraries
 from streamer.cli.pictures import PictureNames
 from streamer.config import parse_size
 from streamer.errors import SettingError
@@ -122,7 +122,7 @@ def gen(
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     notify("Loading ...")
-    calm(bars=console.is_terminal and not quiet)
+    load_libraries(bars=console.is_terminal and not quiet)
     from streamer.models.open import PipelineOptions, open_pipeline
 
     options = PipelineOptions(

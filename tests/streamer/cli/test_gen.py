@@ -1,0 +1,227 @@
+"""`streamer gen` as a user runs it: in an empty directory, some of it in its own process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lzr2
+from streamer.cli.app import main
+from streamer.models.demo import demo_directory
+
+FAST = ["--steps", "2", "--seed", "1", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(cache, tmp_path, monkeypatch, capfd):
+    """Runs the command here in an empty directory; gives exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr("streamer.models.demo.weights.user_cache_path", lambda name: cache / name)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    def call(*arguments: str, typed: str = "") -> Done:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["streamer", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(ended.value.code, *capfd.readouterr())
+
+    return call
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-c", "from streamer.cli.app import main; main()", *arguments]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    return os.environ | {"XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache), "HF_HUB_OFFLINE": "1"}
+
+
+def test_a_prompt_gives_a_picture_with_what_it_was_made_from(run, tmp_path):
+    done = run("gen", "red apple", "--steps", "2", "--seed", "7", "-o", "apple.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "apple.png\n"
+    with Image.open(tmp_path / "apple.png") as picture:
+        assert picture.size == (64, 64)
+        assert picture.text["prompt"] == "red apple"
+        settings = json.loads(picture.text["streamer"])
+    assert settings["seed"] == 7
+    assert settings["steps"] == 2
+    assert settings["guidance"] == 2.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["apple.png"]
+
+
+def test_the_file_is_the_same_byte_for_byte_whatever_the_budget(run, tmp_path):
+    for name, more in {
+        "1": ["--vram-budget", "6.46MB", "--no-prefetch", "--ram-budget", "0"],
+        "2": ["--vram-budget", "9MB", "--threads", "2", "--io", "mmap"],
+        "3": ["--vram-budget", "unlimited", "--io", "pread", "--ram-budget", "1GB"],
+    }.items():
+        assert run("gen", "star", *FAST, *more, "-q", "-o", f"{name}.png").returncode == 0
+    assert len({(tmp_path / f"{name}.png").read_bytes() for name in "123"}) == 1
+
+
+def test_several_pictures_and_one_line_of_json(run, tmp_path):
+    done = run("gen", "sun", "red heart", *FAST, "--count", "2", "--json", "-q")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    summary = json.loads(done.stdout)
+    names = ["sun-1.png", "sun-2.png", "red-heart-1.png", "red-heart-2.png"]
+    assert [picture["path"] for picture in summary["pictures"]] == names
+    assert [picture["seed"] for picture in summary["pictures"]] == [1, 2, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert summary["forwards"] == 8
+    assert 0 < summary["device_weights_nbytes"] <= summary["budget_nbytes"] == 16_000_000
+    assert summary["streamed_nbytes"] > summary["unet_nbytes"]
+    assert 0 <= summary["stall_share"] <= 1
+    assert done.stderr == ""
+
+
+def test_a_chosen_name_is_never_one_that_exists(run, tmp_path):
+    for _ in range(2):
+        assert run("gen", "sun", *FAST, "-q").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sun-1-2.png", "sun-1.png"]
+
+
+def test_interactive_draws_until_it_is_told_to_stop(run, tmp_path):
+    done = run("gen", "-i", *FAST, "-o", "p.png", typed="sun\n\n  \nstar\nquit\nmoon\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["p-1.png", "p-2.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p-1.png", "p-2.png"]
+
+
+def test_interactive_ends_with_the_input_and_outlives_a_failing_prompt(run, tmp_path):
+    (tmp_path / "p-1.png").mkdir()
+    done = run("gen", "-i", *FAST, "-o", "p.png", "-q", typed="sun\nstar\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["p-2.png"]
+    assert "Error: " in done.stderr
+
+
+def test_progress_says_what_streams(run):
+    done = run("gen", "sun", *FAST)
+    for words in ("demo on cpu", "blocks stay on the device", "MB/s streamed", "stalled", "memory"):
+        assert words in done.stderr
+
+
+def bad_file(tmp_path: Path, content: bytes) -> str:
+    (tmp_path / "w.lzr2").write_bytes(content)
+    return "w.lzr2"
+
+
+def truncated(tmp_path: Path) -> str:
+    whole = tmp_path / "whole.lzr2"
+    lzr2.save_file({"conv_in.weight": np.ones((48, 4, 3, 3), np.float16)}, whole)
+    return bad_file(tmp_path, whole.read_bytes()[:-3])
+
+
+def misfit(tmp_path: Path) -> str:
+    lzr2.save_file({"surprise.weight": np.ones((4, 4), np.float16)}, tmp_path / "w.lzr2")
+    return "w.lzr2"
+
+
+ERRORS = {
+    "no prompt": (lambda tmp: [], "nothing to draw"),
+    "no file": (lambda tmp: ["x", "--weights", "gone.lzr2"], "gone.lzr2: there is no such file"),
+    "html": (lambda tmp: ["x", "--weights", bad_file(tmp, b"<html><body>Sign in")], "HTML"),
+    "lfs": (lambda tmp: ["x", "--weights", bad_file(tmp, b"version https://git-lfs.github.com/spec/v1")], "Git LFS"),
+    "zip": (lambda tmp: ["x", "--weights", bad_file(tmp, b"PK\x03\x04......")], "zip"),
+    "cut short": (lambda tmp: ["x", "--weights", truncated(tmp)], "conv_in.weight"),
+    "misfit": (lambda tmp: ["x", "--weights", misfit(tmp), "--model", "demo"], "surprise.weight"),
+    "budget": (lambda tmp: ["x", "--vram-budget", "1MB"], "The smallest that works is 6.46MB"),
+    "size": (lambda tmp: ["x", "--vram-budget", "4 bananas"], "4 bananas"),
+    "device": (lambda tmp: ["x", "--device", "tpu"], "tpu"),
+    "model": (lambda tmp: ["x", "--model", "not a model"], "not a model"),
+    "hub": (lambda tmp: ["x", "--model", "nobody/nothing"], "never fetched before"),
+    "scheduler": (lambda tmp: ["x", "--scheduler", "fast"], "euler"),
+    "width": (lambda tmp: ["x", "--width", "65"], "multiple of 8"),
+    "output": (lambda tmp: ["x", "-o", "x.jpg"], "PNG"),
+    "option": (lambda tmp: ["x", "--vram", "4GB"], "--vram-budget"),
+    "steps": (lambda tmp: ["x", "--steps", "many"], "--steps"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_that_a_user_can_act_on_is_a_message_and_exit_code_2(run, tmp_path, name):
+    arguments, words = ERRORS[name]
+    done = run("gen", *arguments(tmp_path))
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_gpu_that_is_not_there_is_told(run):
+    done = run("gen", "x", "--steps", "1", "--device", "cuda:99")
+    assert done.returncode == 2
+    assert "CUDA device" in done.stderr
+
+
+def test_the_first_use_says_that_the_demo_is_encoded(tmp_path):
+    done = subprocess.run(
+        command("gen", "red apple", *FAST),
+        cwd=tmp_path,
+        env=environment(tmp_path / "cache"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Encoding the demo" in done.stderr
+    assert done.stdout == "red-apple-1.png\n"
+
+
+def test_ctrl_c_ends_within_two_seconds_and_leaves_nothing(cache, tmp_path):
+    process = subprocess.Popen(
+        command("gen", "sun", "--steps", "1000", "--device", "cpu", "--vram-budget", "7MB", "-o", "sun.png"),
+        cwd=tmp_path,
+        env=environment(cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "blocks stay" in line:
+            break
+    time.sleep(1)
+    assert process.poll() is None
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - started < 2
+    assert process.returncode == 130
+    assert out == ""
+    assert "Interrupted" in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_directory_can_be_named(run):
+    done = run("gen", "sun", *FAST, "-q", "--model", str(demo_directory()))
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,37 @@
+"""Devices by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from streamer.errors import DeviceError
+from streamer.models.device import choose_device, compute_type
+
+
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == torch.device("cpu")
+    with pytest.raises(DeviceError, match="--device cpu"):
+        choose_device("cuda")
+
+
+def test_with_a_gpu_auto_is_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("auto") == torch.device("cuda")
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(DeviceError, match="1 CUDA device"):
+        choose_device("cuda:1")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU0", ""])
+def test_other_names_are_an_error(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError):
+        choose_device(name)
+
+
+def test_half_precision_only_off_the_cpu():
+    assert compute_type(torch.device("cpu")) is torch.float32
+    assert compute_type(torch.device("cuda")) is torch.float16

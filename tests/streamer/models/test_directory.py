@@ -1,0 +1,115 @@
+"""Which files a model needs, and what is said when it isn't one."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamer.errors import ModelError
+from streamer.models.demo import demo_directory
+from streamer.models.directory import ModelDirectory, choose_files, find_model
+
+SDXL_FILES = [
+    ".gitattributes",
+    "LICENSE.md",
+    "README.md",
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "sd_xl_base_1.0.safetensors",
+    "text_encoder/config.json",
+    "text_encoder/flax_model.msgpack",
+    "text_encoder/model.fp16.safetensors",
+    "text_encoder/model.onnx",
+    "text_encoder/model.safetensors",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model.fp16.safetensors",
+    "text_encoder_2/model.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer_2/merges.txt",
+    "tokenizer_2/vocab.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+    "unet/model.onnx",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.fp16.safetensors",
+    "vae/diffusion_pytorch_model.safetensors",
+    "vae/pytorch_model.bin",
+]
+
+
+def test_the_unets_weights_are_left_out_and_nothing_else_that_is_needed():
+    chosen = choose_files(SDXL_FILES, with_unet=False)
+    assert set(chosen) == {
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "text_encoder/config.json",
+        "text_encoder/model.fp16.safetensors",
+        "text_encoder_2/config.json",
+        "text_encoder_2/model.fp16.safetensors",
+        "tokenizer/merges.txt",
+        "tokenizer/special_tokens_map.json",
+        "tokenizer/tokenizer_config.json",
+        "tokenizer/vocab.json",
+        "tokenizer_2/merges.txt",
+        "tokenizer_2/vocab.json",
+        "unet/config.json",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.fp16.safetensors",
+    }
+
+
+def test_the_models_own_unet_is_fetched_when_asked_for():
+    more = set(choose_files(SDXL_FILES, with_unet=True)) - set(choose_files(SDXL_FILES, with_unet=False))
+    assert more == {"unet/diffusion_pytorch_model.fp16.safetensors"}
+
+
+def test_shards_and_their_index_belong_together():
+    files = ["unet/diffusion_pytorch_model.safetensors.index.json"]
+    files += [f"unet/diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    assert set(choose_files(files, with_unet=True)) == set(files)
+
+
+def test_nothing_with_code_or_pickles_is_ever_chosen():
+    files = ["unet/my_unet.py", "text_encoder/pytorch_model.bin", "pipeline.py", "vae/x.pkl", "tokenizer/a.py"]
+    assert choose_files(files, with_unet=True) == ()
+
+
+def test_a_directory_is_found_with_its_unet_files():
+    model = find_model(str(demo_directory()), with_unet=False, notify=lambda line: None)
+    assert model.variant is None
+    assert model.config("unet")["_class_name"] == "UNet2DConditionModel"
+    assert [path.name for path in model.unet_files()] == ["diffusion_pytorch_model.safetensors"]
+
+
+def test_half_precision_files_are_a_variant(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "text_encoder").mkdir()
+    (tmp_path / "text_encoder" / "model.fp16.safetensors").touch()
+    assert find_model(str(tmp_path), with_unet=False, notify=lambda line: None).variant == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no-such-thing", "no such directory"),
+        ("{tmp}", "no model_index.json"),
+        ("{tmp}/file", "a file, not a model directory"),
+        ("../../etc", "no such directory|no model_index.json"),
+    ],
+)
+def test_what_is_no_model_is_told_in_words(tmp_path, name, words):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelError, match=words):
+        find_model(name.format(tmp=tmp_path), with_unet=False, notify=lambda line: None)
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]", "[" * 100_000])
+def test_a_damaged_configuration_is_told_in_words(tmp_path, content):
+    (tmp_path / "unet").mkdir()
+    if content is not None:
+        (tmp_path / "unet" / "config.json").write_text(content)
+    with pytest.raises(ModelError, match=r"config\.json"):
+        ModelDirectory("m", tmp_path, None).config("unet")
