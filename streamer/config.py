@@ -49,13 +49,13 @@ def parse_size(text: str) -> int:
 
 
 def format_size(nbytes: float) -> str:
-    """The size for a person, in decimal units with three digits or so: ``5.14 GB``."""
+    """The size for a person, in decimal units with three digits: ``5.14 GB``; from 1000 TB on ``unlimited``."""
     value = float(nbytes)
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(value) < 1000:
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if value < 999.5:  # above, three digits round to 1000
             return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:.3g} TB" if value < 1000 else "unlimited"
+    return "unlimited"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class StreamSettings:
     hold_only_smaller: bool = False
 
     def __post_init__(self) -> None:
-        if self.vram_budget_nbytes < 1 or self.ram_budget_nbytes < 0:
-            raise SettingError("A budget can't be negative, and the device's can't be zero.")
+        if self.vram_budget_nbytes < 1:
+            raise SettingError(f"A device budget of {self.vram_budget_nbytes} bytes: at least 1 is needed.")
+        if self.ram_budget_nbytes < 0:
+            raise SettingError(f"A host budget of {self.ram_budget_nbytes} bytes: it can't be below 0.")
         if not 0 <= self.workers <= 64:
             raise SettingError(f"{self.workers} decode threads: between 0 and 64 can be used.")

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+def printable(text: str, most: int = 200) -> str:
+    """The text without control characters and lone surrogates, and cut: names from files are strangers' texts."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
+    return shown if len(text) <= most else f"{shown}... ({len(text):,} characters)"
+
+
 class StreamerError(Exception):
     """Base of every error of this package; ``str(error)`` is a message for a person, hint included.
 
@@ -36,7 +42,7 @@ class BudgetError(StreamerError):
     def __init__(self, budget_nbytes: int, smallest_nbytes: int, largest_block: str, what: str) -> None:
         super().__init__(
             f"A {what} of {budget_nbytes:,} bytes is too small for this model: its block "
-            f"{largest_block} and what must always stay need {smallest_nbytes:,} bytes.",
+            f"{printable(largest_block)} and what must always stay need {smallest_nbytes:,} bytes.",
             f"The smallest that works is {smallest_size_text(smallest_nbytes)}.",
         )
         self.budget_nbytes = budget_nbytes
@@ -48,8 +54,8 @@ def smallest_size_text(nbytes: int) -> str:
     """The size in the unit a person would type, rounded up so that it is really enough."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if nbytes >= factor:
-            hundredths = -(-nbytes * 100 // factor)
-            return f"{hundredths / 100:g}{unit}"
+            whole, hundredths = divmod(-(-nbytes * 100 // factor), 100)
+            return f"{whole}.{hundredths:02}".rstrip("0").rstrip(".") + unit
     return f"{nbytes}B"
 
 
@@ -64,7 +70,7 @@ class WeightsMismatchError(StreamerError):
         wrong_shape: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
         hint: str,
     ) -> None:
-        parts = [f"The weights in {path} don't fit this model."]
+        parts = [f"The weights in {printable(path)} don't fit this model."]
         if missing:
             parts.append(_listing("The model needs, and nothing gives", list(missing)))
         if wrong_shape:
@@ -84,7 +90,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _listing(title: str, rows: list[str], most: int = 10) -> str:
-    shown = [ascii(row)[1:-1] if not row.isprintable() else row for row in rows[:most]]
+    shown = [printable(row) for row in rows[:most]]
     rest = [f"... and {len(rows) - most} more"] if len(rows) > most else []
     return "\n".join([f"{title} ({len(rows)}):", *(f"  {row}" for row in shown + rest)])
 
@@ -100,7 +106,7 @@ class WeightsFileError(StreamerError):
     """
 
     def __init__(self, path: str, problem: str, hint: str | None = None, *, located: bool = False) -> None:
-        super().__init__(problem if located else f"{path}: {problem}", hint)
+        super().__init__(problem if located else f"{printable(path)}: {problem}", hint)
         self.path = path
         self.problem = problem
 
@@ -109,7 +115,7 @@ class ModelError(StreamerError):
     """A model directory or hub id can't be used; ``model`` is what was asked for."""
 
     def __init__(self, model: str, problem: str, hint: str | None = None) -> None:
-        super().__init__(f"{model}: {problem}", hint)
+        super().__init__(f"{printable(model)}: {problem}", hint)
         self.model = model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamer.errors import BudgetError
-from streamer.plan.block import Block
+from streamer.plan.block import ALIGNMENT, Block
 from streamer.plan.order import neighbours, streamed_turns
 from streamer.plan.residency import keep_order
 
@@ -17,13 +17,11 @@ class Division:
 
     Attributes:
         resident: blocks that stay, pinned ones included.
-        ring_nbytes: for the blocks that stream; 0 when nothing does.
-        double_buffered: the ring holds any two blocks that follow each other: one arrives while the other runs.
+        ring_nbytes: for the blocks that stream; 0 when nothing does. A multiple of `ALIGNMENT`.
     """
 
     resident: frozenset[int]
     ring_nbytes: int
-    double_buffered: bool
 
 
 def smallest_budget(blocks: Sequence[Block]) -> int:
@@ -33,9 +31,12 @@ def smallest_budget(blocks: Sequence[Block]) -> int:
 
 
 def divide(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) -> Division:
-    """The largest resident set that leaves room for a double-buffered ring; a larger budget never streams more.
+    """The largest resident set, of those in `keep_order`, that leaves a ring for any two blocks that follow each other.
 
-    Below the budget that double buffering needs, nothing stays and all that is left is the ring: keeping something
+    A larger budget keeps a superset. What streams in a step exceeds the least that any plan can stream, which is all
+    that has turns less the budget, by less than one block (the next to be kept) and the ring it would leave.
+
+    Below the budget that such a ring needs, nothing stays and all that is left is the ring: keeping something
     there would make a slightly larger budget stream more.
 
     Raises:
@@ -48,7 +49,8 @@ def divide(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) ->
     pinned = frozenset(i for i, b in enumerate(blocks) if b.pinned)
     candidates = keep_order(blocks, order)
     without_turn = frozenset(range(len(blocks))) - pinned - frozenset(candidates)
-    room = budget_nbytes - sum(blocks[i].nbytes for i in pinned)
+    # Whole units only: a slot at the end of the ring has to be aligned too.
+    room = (budget_nbytes - sum(blocks[i].nbytes for i in pinned)) // ALIGNMENT * ALIGNMENT
     least_ring = max((blocks[i].nbytes for i in without_turn), default=0)
 
     kept_nbytes = sum(blocks[i].nbytes for i in candidates)
@@ -59,10 +61,10 @@ def divide(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) ->
             resident = pinned.union(candidates[:count])
             # What is left over makes the ring longer: more of what comes next can be on its way.
             arriving = sum(blocks[i].nbytes for i in set(streamed) | without_turn)
-            return Division(resident, min(room - kept_nbytes, arriving), True)
+            return Division(resident, min(room - kept_nbytes, arriving))
         if count:
             kept_nbytes -= blocks[candidates[count - 1]].nbytes
-    return Division(pinned, room, False)
+    return Division(pinned, room)
 
 
 def ring_for_two(blocks: Sequence[Block], streamed: Sequence[int]) -> int:

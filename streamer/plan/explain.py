@@ -49,7 +49,7 @@ def cycle_picture(plan: Plan, width: int = 72) -> str:
 def summary(plan: Plan) -> str:
     """The plan in one line: how much stays, how much streams in each step, within what budget."""
     budget = f"a budget of {format_size(plan.budget_nbytes)}"
-    if not plan.streamed:
+    if len(plan.resident) == len(plan.blocks):
         return f"All {len(plan.blocks)} blocks ({format_size(plan.total_nbytes)}) stay on the device, within {budget}."
     return (
         f"{len(plan.resident)} of {len(plan.blocks)} blocks stay on the device ({format_size(plan.resident_nbytes)}), "

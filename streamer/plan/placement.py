@@ -2,7 +2,8 @@
 
 Resident blocks lie one after the other at the front. The blocks that stream share the ring behind them. A ring
 offset is chosen so that the blocks it takes the place of have been finished for as long as possible: the longer ago,
-the earlier the next block may start to arrive.
+the earlier the next block may start to arrive. Where that leaves neighbours that share bytes, the blocks go to the two
+ends of the ring in turn instead, if that leaves fewer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streamer.plan.block import Block
+from streamer.plan.order import neighbours
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Slot:
 
     def overlaps(self, other: Slot) -> bool:
         """Whether the two share a byte."""
-        return self.offset < other.end and other.offset < self.end
+        return max(self.offset, other.offset) < min(self.end, other.end)
 
 
 def place_side_by_side(blocks: Sequence[Block], members: Iterable[int], start: int) -> dict[int, Slot]:
@@ -40,13 +42,55 @@ def place_side_by_side(blocks: Sequence[Block], members: Iterable[int], start: i
 
 
 def place_in_ring(blocks: Sequence[Block], streamed: Sequence[int], start: int, ring_nbytes: int) -> dict[int, Slot]:
-    """A slot for each streamed block, such that two that follow each other never overlap if any two of them fit.
+    """A slot for each streamed block.
+
+    If the ring holds any two blocks that follow each other, and no block has two turns, then none that follow each
+    other overlap where their number is even, or where the ring holds some three in a row; else only the last and the
+    first do.
 
     Args:
         blocks: all of the plan.
         streamed: the blocks that arrive during a step, by turn.
         start: of the ring in the slab, bytes.
         ring_nbytes: of the ring; at least the largest streamed block.
+    """
+    slots = _longest_free(blocks, streamed, start, ring_nbytes)
+    if crowded(streamed, slots):
+        alternating = _alternating(blocks, streamed, start, ring_nbytes)
+        if len(crowded(streamed, alternating)) < len(crowded(streamed, slots)):
+            return alternating
+    return slots
+
+
+def crowded(streamed: Sequence[int], slots: Mapping[int, Slot]) -> list[tuple[int, int]]:
+    """The pairs of blocks that follow each other and share bytes, so that the second has to wait for the first."""
+    return [(a, b) for a, b in neighbours(streamed) if a != b and slots[a].overlaps(slots[b])]
+
+
+def _alternating(blocks: Sequence[Block], streamed: Sequence[int], start: int, ring_nbytes: int) -> dict[int, Slot]:
+    """Slots at the front and at the end of the ring in turn; of an odd number one lies between its neighbours."""
+    turns = list(dict.fromkeys(streamed))
+    middle: int | None = None
+    if len(turns) % 2:
+        # The three in a row that need least; the one in their middle becomes the last.
+        three = [sum(blocks[turns[t - k]].nbytes for k in (2, 1, 0)) for t in range(len(turns))]
+        best = three.index(min(three))
+        if three[best] <= ring_nbytes:
+            turns = turns[best:] + turns[:best]
+            middle = turns[-1]
+    end = start + ring_nbytes
+    slots: dict[int, Slot] = {}
+    for turn, i in enumerate(turns):
+        nbytes = blocks[i].nbytes
+        if i == middle:
+            slots[i] = Slot(slots[turns[0]].end, nbytes)
+        else:
+            slots[i] = Slot(end - nbytes if turn % 2 else start, nbytes)
+    return slots
+
+
+def _longest_free(blocks: Sequence[Block], streamed: Sequence[int], start: int, ring_nbytes: int) -> dict[int, Slot]:
+    """Slots whose most recent user is longest ago.
 
     Greedy, one turn after the other: of the offsets at the ring's ends and beside the slots placed before, the one
     whose most recent user is longest ago. An offset that leaves no room for the next block is passed over.

@@ -9,7 +9,7 @@ from functools import cached_property
 from streamer.plan.block import Block
 from streamer.plan.budget import divide
 from streamer.plan.order import streamed_turns
-from streamer.plan.placement import Slot, place_in_ring, place_side_by_side
+from streamer.plan.placement import Slot, crowded, place_in_ring, place_side_by_side
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Plan:
         slots: of each block, by its number.
         arena_nbytes: of the slab; never above the budget.
         budget_nbytes: that it was made for.
-        double_buffered: every block that streams can arrive while the one before it runs.
+        double_buffered: every block that streams can arrive while the one before it in the stream runs, the first of
+            a step while the last of the step before does.
     """
 
     blocks: tuple[Block, ...]
@@ -95,5 +96,5 @@ def make_plan(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int)
         slots=tuple(slots[i] for i in range(len(blocks))),
         arena_nbytes=max((slot.end for slot in slots.values()), default=0),
         budget_nbytes=budget_nbytes,
-        double_buffered=division.double_buffered,
+        double_buffered=not crowded(ring, slots),
     )

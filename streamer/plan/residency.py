@@ -1,11 +1,11 @@
 """Which blocks stay: a fixed set, evenly spread round the cycle.
 
 A cache that evicts what was used longest ago misses every time on a cycle that doesn't fit. A set that stays misses
-only what doesn't fit, which is within one block of the least possible (Belady 1966, applied to a cycle).
+only what doesn't fit, and no choice made on the way misses less than that (Belady 1966, applied to a cycle).
 
 The set is a prefix of one fixed permutation. So a larger budget keeps a superset of what a smaller one keeps, and never
 moves more bytes; and every prefix is evenly spread, because the permutation is a low-discrepancy sequence (van der
-Corput 1935).
+Corput 1935): of n blocks any k are never further apart than twice the even distance n / k.
 """
 
 from __future__ import annotations
@@ -27,18 +27,9 @@ def keep_order(blocks: Sequence[Block], order: Sequence[int]) -> tuple[int, ...]
 def evenly_spread(n: int) -> tuple[int, ...]:
     """A permutation of ``range(n)`` of which every prefix is spread evenly over the whole range.
 
-    The numbers in bit-reversed order of the next power of two, less those beyond ``n``.
+    The numbers in bit-reversed order of the next power of two, less those beyond ``n``. From each of the first ``k``
+    to the next one, round the cycle, it is less than ``2 * n / k``.
     """
     bits = max(n - 1, 0).bit_length()
     reversed_numbers = (int(f"{i:0{bits}b}"[::-1], 2) if bits else 0 for i in range(1 << bits))
     return tuple(i for i in reversed_numbers if i < n)
-
-
-def longest_prefix(sizes: Sequence[int], room: int) -> int:
-    """How many of the sizes, taken from the front, fit into the room together."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if total > room:
-            return count
-    return len(sizes)

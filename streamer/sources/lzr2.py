@@ -71,8 +71,9 @@ class Lzr2Source:
         self._file.close()
 
     def _decode(self, key: str, out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
+        record = self._file.record(key)  # an unknown key is the caller's fault, not the file's
         if out is None:
-            out = np.empty(self._file.record(key).n_weights, np.float16)
+            out = np.empty(record.n_weights, np.float16)
         try:
             self._file.decode_into(key, out)
         except lzr2.Lzr2Error as error:

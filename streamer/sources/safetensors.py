@@ -19,8 +19,9 @@ import torch
 
 from lzr2.byte_source import ByteSource, open_source
 from lzr2.errors import Lzr2Error
+from lzr2.sniff import HEAD_NBYTES, describe
 from streamer.config import ReadMethod
-from streamer.errors import WeightsFileError
+from streamer.errors import WeightsFileError, printable
 from streamer.sources.base import HeldTensor, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 from streamer.sources.faults import translated
@@ -30,8 +31,17 @@ _DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    # No weights, but text encoders have position numbers; a file isn't refused for them.
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
 }
 _HEADER_LIMIT = 100_000_000  # bytes; the format's own
+_SIZE_LIMIT = 1 << 62
 _REMAKE = "Download or convert the file again."
 
 
@@ -46,6 +56,8 @@ class _Range:
 
 class SafetensorsSource:
     """The tensors of one or several safetensors files; every byte range is checked before anything is read.
+
+    As the format demands, the tensors of a file lie one after the other up to its end: no overlap, no hole.
 
     Thread-safe. Keeps no tensor in memory.
 
@@ -120,40 +132,63 @@ class SafetensorsSource:
     def _add(self, path: Path, io: ReadMethod) -> None:
         try:
             file = open_source(path, io)
+            self._files.append(file)
+            ranges = _parse(file)
         except Lzr2Error as error:
             raise translated(error) from error
-        self._files.append(file)
-        for key, r in _parse(file).items():
+        for key, r in ranges.items():
             if key in self._ranges:
-                raise WeightsFileError(file.name, f"{key!a} is in another of the files too")
+                raise WeightsFileError(
+                    file.name,
+                    f"'{printable(key)}' is in {self._ranges[key].file.name} too",
+                    "Give files of which each tensor is in one only.",
+                )
             self._ranges[key] = r
 
 
 def _parse(file: ByteSource) -> dict[str, _Range]:
-    """Every tensor's range, each checked against the file's size and its own shape."""
-    if file.nbytes < 8:
-        raise WeightsFileError(file.name, f"not a safetensors file: {file.nbytes} bytes, at least 8 expected")
-    header_nbytes = int.from_bytes(file.read(0, 8), "little")
-    start = 8 + header_nbytes
-    if header_nbytes > min(_HEADER_LIMIT, file.nbytes - 8):
+    """Every tensor's range, each checked against the file's size, its own shape and the others."""
+    head = file.read(0, min(file.nbytes, HEAD_NBYTES))
+    header_nbytes = int.from_bytes(head[:8], "little")
+    if len(head) < 8 or header_nbytes > _HEADER_LIMIT or head[8:9] not in (b"", b"{"):
+        raise WeightsFileError(file.name, f"not a safetensors file but {describe(head, file.nbytes)}", _REMAKE)
+    if header_nbytes > file.nbytes - 8:
         raise WeightsFileError(
             file.name,
-            f"not a safetensors file, or one cut short: a header of {header_nbytes:,} bytes is announced, "
+            f"a safetensors file cut short: a header of {header_nbytes:,} bytes is announced, "
             f"{file.nbytes - 8:,} bytes are there",
             _REMAKE,
         )
     try:
-        header = json.loads(file.read(8, header_nbytes))
+        header = json.loads(file.read(8, header_nbytes).decode())
     except (ValueError, RecursionError) as error:
-        raise WeightsFileError(file.name, f"not a safetensors file: its header is no JSON ({error})") from error
+        raise WeightsFileError(file.name, f"its safetensors header is no JSON ({error})", _REMAKE) from error
     if not isinstance(header, dict):
-        raise WeightsFileError(file.name, "not a safetensors file: its header is no JSON object")
-    return {key: _checked(file, key, entry, start) for key, entry in header.items() if key != "__metadata__"}
+        raise WeightsFileError(file.name, "its safetensors header is no JSON object", _REMAKE)
+    start = 8 + header_nbytes
+    ranges = {key: _checked(file, key, entry, start) for key, entry in header.items() if key != "__metadata__"}
+    _check_adjacent(file, ranges, start)
+    return ranges
+
+
+def _check_adjacent(file: ByteSource, ranges: dict[str, _Range], start: int) -> None:
+    end = start
+    for key, r in sorted(ranges.items(), key=lambda item: (item[1].offset, item[1].nbytes)):
+        if r.offset != end:
+            raise WeightsFileError(
+                file.name,
+                f"'{printable(key)}' starts at byte {r.offset:,}, but the tensor before it ends at {end:,}",
+                _REMAKE,
+            )
+        end += r.nbytes
+    if end != file.nbytes:
+        raise WeightsFileError(file.name, f"the tensors end at byte {end:,}, the file at {file.nbytes:,}", _REMAKE)
 
 
 def _checked(file: ByteSource, key: str, entry: Any, start: int) -> _Range:
     def fault(found: object, expected: str) -> WeightsFileError:
-        return WeightsFileError(file.name, f"{key!a}: found {found!a}, expected {expected}", _REMAKE)
+        text = f"'{printable(key)}': found {printable(ascii(found))}, expected {expected}"
+        return WeightsFileError(file.name, text, _REMAKE)
 
     if not isinstance(entry, dict):
         raise fault(entry, "a JSON object")
@@ -161,20 +196,22 @@ def _checked(file: ByteSource, key: str, entry: Any, start: int) -> _Range:
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise fault(dtype, f"one of the types {', '.join(_DTYPES)}")
     if not _are_sizes(shape) or len(shape) > 32:
-        raise fault(shape, "a list of sizes")
+        raise fault(shape, "a list of at most 32 sizes")
     if not _are_sizes(offsets) or len(offsets) != 2:
         raise fault(offsets, "two offsets")
+    if math.prod(max(n, 1) for n in shape) >= _SIZE_LIMIT // 8:  # torch multiplies the other sizes of an empty one too
+        raise fault(shape, "a shape of fewer weights")
     nbytes = math.prod(shape) * _DTYPES[dtype].itemsize
     if offsets[1] - offsets[0] != nbytes:
         raise fault(offsets, f"a range of {nbytes} bytes for the shape {shape}")
     if start + offsets[1] > file.nbytes:
         raise WeightsFileError(
             file.name,
-            f"{key!a}: the file is cut short: it ends at {file.nbytes:,}, this tensor at {start + offsets[1]:,}",
+            f"the file is cut short: it ends at byte {file.nbytes:,}, '{printable(key)}' at {start + offsets[1]:,}",
             _REMAKE,
         )
     return _Range(file, _DTYPES[dtype], tuple(shape), start + offsets[0], nbytes)
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
-    return isinstance(values, list) and all(type(n) is int and 0 <= n < 1 << 62 for n in values)
+    return isinstance(values, list) and all(type(n) is int and 0 <= n < _SIZE_LIMIT for n in values)
