@@ -7,6 +7,7 @@ from lzr2.index import Index
 from lzr2.reader import Lzr2File, load_file
 from lzr2.reader import open_file as open
 from lzr2.record import EncodedTensor, RecordInfo
+from lzr2.verify import Report, verify
 from lzr2.writer import Writer, save_file, write_records
 
 __all__ = [
@@ -16,11 +17,13 @@ __all__ = [
     "Lzr2Error",
     "Lzr2File",
     "RecordInfo",
+    "Report",
     "Writer",
     "decode_inflated_into",
     "encode",
     "load_file",
     "open",
     "save_file",
+    "verify",
     "write_records",
 ]

@@ -21,6 +21,7 @@ from lzr2.errors import (
     IndexValueError,
     OutputArrayError,
     RowRangeError,
+    ShapeError,
     StaleFileError,
 )
 from lzr2.fingerprint import record_checksum
@@ -33,7 +34,9 @@ Rows = tuple[int, int]
 _OVERLAY_PIECE_NBYTES = 24 * 4096
 _WORTH_A_THREAD = 1 << 16
 _SHORT_REST = 64
-_COUNT_FIRST_NBYTES = 64 << 20  # streams that may be larger are counted before they are kept
+# Streams that may grow to more, and grow this much, are counted before they are kept.
+_COUNT_FIRST_NBYTES = 16 << 20
+_COUNT_FIRST_GROWTH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +81,12 @@ def decode_record_into(
     (2/d bytes a weight) and half a megabyte. Thread-safe.
     Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
     """
+    check_size(source, info)
     first, end = _checked_rows(info.shape, rows, source.name, info.key)
     out2d = _checked_out(out, end - first, info.n_columns, info.key)
     source.check_unchanged()
     check_record(source, info)
-    levels = _levels(source, info)[first:end]
+    levels = read_levels(source, info)[first:end]
     halves = _halves(out2d)
     with _workers(threads) as submit:
         _expand_stream(source, info, (first, end), levels, halves, submit)
@@ -95,15 +99,16 @@ def read_inflated(source: ByteSource, info: RecordInfo) -> InflatedTensor:
     """The record with its indices inflated and checked. Raises as decode_record_into."""
     from lzr2 import kernels
 
+    check_size(source, info)
     source.check_unchanged()
     check_record(source, info)
-    levels = _levels(source, info)
-    indices = _inflated(source, info)
+    levels = read_levels(source, info)
+    indices = read_indices(source, info)
     position_type: type[np.unsignedinteger] = np.uint32 if info.n_weights < 2**32 else np.uint64
     positions = np.empty(info.overlay_count, position_type)
     values = np.empty(info.overlay_count, np.uint16)
     n = 0
-    for words in _overlay_words(source, info, 0, info.overlay_count):
+    for words in overlay_words(source, info, 0, info.overlay_count):
         wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
         n += kernels.locate(words, wide, info.n_rows, info.n_columns, positions[n:], values[n:])
     source.check_unchanged()
@@ -131,6 +136,20 @@ def decode_inflated_into(inflated: InflatedTensor, out: Array, rows: Rows | None
         for future in futures:
             future.result()
         _widen_in_place(out2d, halves, submit, threads)
+
+
+def check_size(source: ByteSource, info: RecordInfo) -> None:
+    """Raises ShapeError if a small record stands for a huge tensor: its rows may be shorter than their lattice."""
+    most = layout.max_tensor_nbytes(info.record_nbytes)
+    if 2 * info.n_weights > most:
+        raise ShapeError(
+            f"a tensor of {2 * info.n_weights} bytes in a record of {info.record_nbytes}",
+            path=source.name,
+            key=info.key,
+            offset=info.start,
+            found=info.shape,
+            expected=f"at most {most // 2} weights",
+        )
 
 
 def check_record(source: ByteSource, info: RecordInfo) -> None:
@@ -173,7 +192,8 @@ def _expand_inflated(inflated: InflatedTensor, halves: Array, first: int, end: i
     kernels.put(positions[a:b], inflated.overlay_values[a:b], halves.reshape(-1), first * n_columns)
 
 
-def _levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
+def read_levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
+    """The float16 patterns of every row's three levels, uint16 [C, 3]."""
     from lzr2 import kernels
 
     require_little_endian()
@@ -187,22 +207,23 @@ def _levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
 def _inflate_pieces(source: ByteSource, info: RecordInfo) -> Iterator[bytes]:
     limit = scan.inflated_limit(info)
     where: dict[str, Any] = {"path": source.name, "key": info.key, "offset": info.indices_start}
-    if limit > _COUNT_FIRST_NBYTES:
+    if limit > max(_COUNT_FIRST_NBYTES, _COUNT_FIRST_GROWTH * info.z_nbytes):
         # A wrong stream must fail before it has filled the memory that its shape would justify.
         scan.n_blocks(source, info, inflate.inflated_nbytes(scan.stream_pieces(source, info), limit, **where))
     return inflate.inflate(scan.stream_pieces(source, info), limit, **where)
 
 
-def _inflated(
+def read_indices(
     source: ByteSource, info: RecordInfo, on_rows: Callable[[Array, int, int], None] | None = None
 ) -> npt.NDArray[np.uint16]:
     """The checked indices [C, B]. on_rows(indices, first, end): called as rows of the sane B are complete."""
+    pieces = _inflate_pieces(source, info)
     expected = layout.blocks_needed(info.n_columns, info.d)
     # No larger than the stream can fill (a deflate stream grows at most 1032 times).
     room = min(2 * info.n_rows * expected, 1032 * info.z_nbytes + 64)
     buffer = np.empty(room, np.uint8)
     total = rows_done = 0
-    for piece in _inflate_pieces(source, info):
+    for piece in pieces:
         if total + len(piece) > buffer.nbytes:
             bigger = np.empty(max(total + len(piece), 2 * buffer.nbytes), np.uint8)
             bigger[:total] = buffer[:total]
@@ -249,7 +270,7 @@ def _expand_stream(
             span = slice(a - first, b - first)
             futures.append(submit(kernels.expand, indices[a:b], levels[span], halves[span], info.d, limit))
 
-    indices = _inflated(source, info, expand)
+    indices = read_indices(source, info, expand)
     for future in futures:
         future.result()
     if indices.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not futures:
@@ -284,12 +305,12 @@ def _apply(source: ByteSource, info: RecordInfo, entries: Rows, rows: Rows, flat
     own = flat[first * info.n_columns : end * info.n_columns] if whole else flat
     wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
     elsewhere = 0
-    for words in _overlay_words(source, info, *entries):
+    for words in overlay_words(source, info, *entries):
         elsewhere += kernels.apply_overlay(words, wide, own, info.n_columns, info.n_rows, first, end)
     return elsewhere
 
 
-def _overlay_words(source: ByteSource, info: RecordInfo, first: int, end: int) -> Iterator[npt.NDArray[np.uint32]]:
+def overlay_words(source: ByteSource, info: RecordInfo, first: int, end: int) -> Iterator[npt.NDArray[np.uint32]]:
     """Overlay entries [first, end) as uint32 words, in pieces, each valid until the next is asked for."""
     at = info.overlay_start + first * info.entry_nbytes
     stop = info.overlay_start + end * info.entry_nbytes

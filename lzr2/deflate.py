@@ -32,8 +32,13 @@ def compress(view: memoryview) -> bytes:
     if len(_compressed(sample, 2, 0)) < _WORTH_MATCHING * runs:
         return _compressed(view, 2, 0)
     if runs > _WORTH_CODING * len(sample) and len(sample):
-        return _compressed(view, 0, 0)
+        return store(view)
     return _compressed(view, 1, _RUNS_ONLY)
+
+
+def store(view: memoryview) -> bytes:
+    """A zlib stream of these bytes that doesn't compress them."""
+    return _compressed(view, 0, 0)
 
 
 def _compressed(view: memoryview, level: int, strategy: int) -> bytes:

@@ -102,7 +102,11 @@ def fit_tensor(tensor: npt.NDArray[Any], target: Target, d: int | None = None) -
     fitted = _fit_lossless if target.lossless else _fit_lossy
     levels, misses = fitted(patterns, digits, offset, scale, target)
     d = d or _cheapest_d(digits, misses if target.lossless else 0)
-    stream = deflate.compress(_raw(_packed(digits, d)))
+    raw = _raw(_packed(digits, d))
+    stream = deflate.compress(raw)
+    smallest = layout.tables_nbytes(n_rows, d) + len(stream)
+    if 2 * patterns.size > layout.max_tensor_nbytes(smallest):
+        stream = deflate.store(raw)
     threshold = np.uint32(0)
     if not target.lossless:
         threshold, misses = _threshold(patterns, levels, digits, _budget(patterns, target, d, len(stream)), target)

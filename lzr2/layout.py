@@ -16,6 +16,10 @@ MAX_WEIGHTS = 2**33
 MAX_D = 32
 MAX_RECORDS = 65_536
 
+# A tensor above the first size (in float16) may be at most so many times as large as its record.
+ALWAYS_ALLOWED_NBYTES = 32 << 20
+MAX_AMPLIFICATION = 32
+
 # Overlay entries: row, column, value.
 NARROW_ENTRY_NBYTES = 8
 WIDE_ENTRY_NBYTES = 12
@@ -49,6 +53,11 @@ def possible_entry_nbytes(n_rows: int, n_columns: int, d: int) -> tuple[int, ...
     sane = entry_nbytes(n_rows, blocks_needed(n_columns, d), d)
     least, most = entry_nbytes(n_rows, 0, d), entry_nbytes(n_rows, max_blocks(n_columns, d), d)
     return (sane,) if least == most else (sane, NARROW_ENTRY_NBYTES + WIDE_ENTRY_NBYTES - sane)
+
+
+def max_tensor_nbytes(record_nbytes: int) -> int:
+    """The largest float16 tensor that a record of this size may stand for (SPEC.md, section 4)."""
+    return max(ALWAYS_ALLOWED_NBYTES, MAX_AMPLIFICATION * record_nbytes)
 
 
 def tables_nbytes(n_rows: int, d: int) -> int:

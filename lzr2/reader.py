@@ -68,10 +68,12 @@ class Lzr2File:
         """The tensor's dimensions. Raises as `record`."""
         return self.record(key).shape
 
-    def get_tensor(self, key: str) -> npt.NDArray[np.float16]:
+    def get_tensor(self, key: str, threads: int = 1) -> npt.NDArray[np.float16]:
         """The tensor as a fresh float16 array of its shape. Raises as `decode_into`."""
-        out = np.empty(self.record(key).shape, np.float16)
-        self.decode_into(key, out)
+        record = self.record(key)
+        decode.check_size(self._source, record)
+        out = np.empty(record.shape, np.float16)
+        self.decode_into(key, out, threads=threads)
         return out
 
     def decode_into(
@@ -172,6 +174,5 @@ def load_file(path: str | os.PathLike[str], threads: int = 1) -> dict[str, npt.N
     with open_file(path, sidecar=False) as file:
         tensors = {}
         for key in file:
-            tensors[key] = np.empty(file.shape(key), np.float16)
-            file.decode_into(key, tensors[key], threads=threads)
+            tensors[key] = file.get_tensor(key, threads)
         return tensors

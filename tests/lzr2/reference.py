@@ -54,7 +54,9 @@ def _payload(data: bytes, at: int, shape: tuple[int, ...]) -> tuple[npt.NDArray[
     n_blocks = indices.shape[1]
     count = _u32(data, at)
     narrow = max(n_rows, n_blocks) * d < 65536
-    entries = list(struct.iter_unpack("<HHf" if narrow else "<IIf", data[at + 4 :][: count * (8 if narrow else 12)]))
+    place = "<u2" if narrow else "<u4"
+    # As an array: a Python float would change the pattern of a NaN.
+    entries = np.frombuffer(data, [("row", place), ("column", place), ("value", "<f4")], count, at + 4)
     at += 4 + count * (8 if narrow else 12)
 
     # 1 and 2: digits of the blocks in order, cut to the row; 0 where they don't reach
@@ -66,9 +68,9 @@ def _payload(data: bytes, at: int, shape: tuple[int, ...]) -> tuple[npt.NDArray[
                 digit[row, column] = int(indices[row, block]) // 3 ** (d - 1 - k) % 3 - 1
     with np.errstate(all="ignore"):
         value = ((digit + offset[:, None]).astype(np.float32) * scale[:, None]).astype(np.float32)  # 3
-        for row, column, replacement in entries:  # 4
-            if row < n_rows and column < n_columns:
-                value[row, column] = replacement
+        for entry in entries:  # 4
+            if entry["row"] < n_rows and entry["column"] < n_columns:
+                value[entry["row"], entry["column"]] = entry["value"]
         return value.astype(np.float16).reshape(shape), at  # 5
 
 

@@ -1,0 +1,263 @@
+"""Reads are whole or errors; a file that changes while open is an error and never a signal or mixed weights."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lzr2
+from lzr2 import byte_source, errors
+from lzr2.byte_source import ByteSource, BytesSource, IoMode, MmapSource, PreadSource, open_source
+
+from .reference import simple_record
+
+DATA = bytes(range(256)) * 100
+
+
+def open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+@pytest.fixture(params=["pread", "mmap", "bytes", "seek"])
+def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ByteSource]:
+    path = tmp_path / "data"
+    path.write_bytes(DATA)
+    if request.param == "seek":  # as on Windows
+        monkeypatch.delattr(os, "preadv")
+    opened = (
+        BytesSource(DATA)
+        if request.param == "bytes"
+        else open_source(path, {"seek": "pread"}.get(request.param, request.param))
+    )
+    yield opened
+    opened.close()
+
+
+def test_contract(source: ByteSource) -> None:
+    assert source.nbytes == len(DATA)
+    assert source.read(0, 0) == b""
+    assert source.read(len(DATA), 0) == b""
+    assert source.read(3, 5) == DATA[3:8]
+    assert source.read_array(250, 20).tobytes() == DATA[250:270]
+    out = np.zeros(len(DATA), np.uint8)
+    source.read_into(0, out)
+    assert out.tobytes() == DATA
+    source.will_need(0, 10**9)
+    source.done_with(0, 10**9)
+    source.done_with(5000, 9000)
+    source.check_unchanged()
+    assert source.read(0, 4) == DATA[:4]
+
+
+@pytest.mark.parametrize(("offset", "nbytes"), [(0, len(DATA) + 1), (len(DATA), 1), (-1, 1), (0, -1), (2**62, 2**62)])
+def test_ranges_outside_fail_before_anything_is_allocated(source: ByteSource, offset: int, nbytes: int) -> None:
+    with pytest.raises(errors.TruncatedError):
+        source.read(offset, nbytes)
+
+
+def test_closed(source: ByteSource) -> None:
+    source.close()
+    source.close()
+    with pytest.raises(errors.ClosedError, match="closed"):
+        source.read(0, 1)
+    source.will_need(0, 10)
+    source.done_with(0, 10)
+
+
+def test_threads_read_what_is_there(source: ByteSource) -> None:
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            offset = int(rng.integers(0, len(DATA) - 100))
+            if source.read(offset, 100) != DATA[offset : offset + 100]:
+                wrong.append(offset)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_closing_waits_for_reads_in_flight(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    source = PreadSource(tmp_path / "data")
+    with source.in_use():
+        source.close()
+        assert os.fstat(source._fd).st_size == len(DATA)
+    assert source._fd == -1
+
+
+def test_an_unknown_mode(tmp_path: Path) -> None:
+    with pytest.raises(lzr2.Lzr2Error, match="unknown io mode"):
+        open_source(tmp_path, "fast")  # type: ignore[arg-type]
+
+
+def test_an_empty_file_can_be_mapped(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    source = open_source(tmp_path / "data", "mmap")
+    assert source.read(0, 0) == b""
+    source.close()
+
+
+@pytest.mark.parametrize("call", ["preadv", "fstat"])
+def test_a_failing_system_call_is_one_error(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    source = PreadSource(tmp_path / "data")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(byte_source.os, call, fail)
+    with pytest.raises(errors.IoFailedError, match="Input/output error") as caught:
+        source.read(0, 10) if call == "preadv" else source.check_unchanged()
+    assert caught.value.path == str(tmp_path / "data")
+    monkeypatch.undo()
+    assert source.read(0, 2) == DATA[:2]
+    source.close()
+
+
+def test_no_file_stays_open_if_opening_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    before = open_files()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(byte_source.mmap, "mmap", fail)
+    with pytest.raises(errors.IoFailedError, match="can't be mapped"):
+        MmapSource(tmp_path / "data")
+    monkeypatch.undo()
+    monkeypatch.setattr(byte_source, "_state", fail)
+    with pytest.raises(errors.IoFailedError):
+        PreadSource(tmp_path / "data")
+    monkeypatch.undo()
+    assert open_files() == before
+
+
+def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "data").write_bytes(DATA)
+    monkeypatch.setattr(byte_source.os, "open", refuse)
+    with pytest.raises(errors.UnreadableFileError, match="Permission denied"):
+        PreadSource(tmp_path / "data")
+    with pytest.raises(errors.UnreadableFileError, match="a directory"):
+        PreadSource(tmp_path)
+
+
+def test_big_endian_machines_are_refused() -> None:
+    with pytest.raises(lzr2.Lzr2Error, match="little-endian"):
+        byte_source.require_little_endian("big")
+
+
+def write_model(path: Path, value: float, rows: int = 300) -> None:
+    lzr2.save_file({key: np.full((rows, 400), value, np.float16) for key in "abc"}, path)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def rewrite(path: Path) -> None:
+    other = path.with_name("other.lzr2")
+    write_model(other, 2.0)
+    path.write_bytes(other.read_bytes())
+
+
+def replace(path: Path) -> None:
+    write_model(path, 2.0)
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("io", ["pread", "mmap"])
+@pytest.mark.parametrize("change", [truncate, rewrite, replace, delete])
+def test_a_file_changed_while_open_is_an_error(change: Callable[[Path], None], io: IoMode, tmp_path: Path) -> None:
+    path = tmp_path / "model.lzr2"
+    for _ in range(13):  # 104 runs in all
+        write_model(path, 1.0, rows=30)
+        with lzr2.open(path, io=io) as file:
+            assert file.get_tensor("a")[0, 0] == 1.0
+            change(path)
+            for key in file.keys():
+                with pytest.raises(errors.StaleFileError, match=r"replaced|deleted|rewritten|truncated"):
+                    file.get_tensor(key)
+                with pytest.raises(errors.StaleFileError):
+                    file.read_inflated(key)
+
+
+_TRUNCATED_IN_A_RACE = """
+import os, sys, threading, lzr2
+path = sys.argv[1]
+size = os.stat(path).st_size
+with lzr2.open(path, io="pread") as file:
+    timer = threading.Timer(0.01, os.truncate, (path, size // 3))
+    timer.start()
+    try:
+        while True:
+            for key in file.keys():
+                assert (file.get_tensor(key) == 1).all()
+    except lzr2.Lzr2Error as error:
+        print(type(error).__name__)
+    timer.join()
+"""
+
+
+def test_truncation_in_the_middle_of_reads_is_no_signal(tmp_path: Path) -> None:
+    path = tmp_path / "model.lzr2"
+    for _ in range(3):
+        write_model(path, 1.0)
+        result = subprocess.run(
+            [sys.executable, "-c", _TRUNCATED_IN_A_RACE, str(path)], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.strip() == "StaleFileError"
+
+
+@pytest.mark.parametrize("failing", ["read", "array"])
+def test_failing_at_the_kth_read_is_one_error_and_no_leak(failing: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.lzr2"
+    path.write_bytes(b"LZR2" + simple_record("a") + simple_record("b"))
+    reads = 0
+    k = -1
+    real = PreadSource._pread
+
+    def counting(self: PreadSource, view: memoryview, offset: int) -> int:
+        nonlocal reads
+        reads += 1
+        if reads == k:
+            if failing == "read":
+                raise OSError(errno.EIO, "Input/output error")
+            raise MemoryError
+        return real(self, view, offset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreadSource, "_pread", counting)
+        lzr2.load_file(path)
+        total = reads
+        open_before = open_files()
+        for k in range(1, total + 1):
+            reads = 0
+            with pytest.raises(errors.IoFailedError if failing == "read" else MemoryError):
+                lzr2.load_file(path)
+            assert reads == k
+        open_after = open_files()
+    assert total > 8
+    assert open_after == open_before

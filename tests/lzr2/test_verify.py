@@ -1,0 +1,115 @@
+"""Every oddity is reported; comparison with a reference tells exact from close."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lzr2
+
+from .reference import GOLDEN, golden_names, header, record, simple_record
+
+FINDINGS = {
+    "duplicates_last_wins": {"duplicates", "unsorted"},
+    "empty_file": {"no weights"},
+    "extreme_values": {"not finite"},
+    "lattice_longer_than_row": {"long lattice"},
+    "lattice_shorter_than_row": {"short lattice"},
+    "no_lattice_blocks": {"short lattice"},
+    "no_payload_flag": {"no payload"},
+    "overlay_out_of_range_ignored": {"outside"},
+    "repeated_key": {"repeated key"},
+}
+
+
+@pytest.mark.parametrize("name", golden_names())
+def test_golden_files(name: str) -> None:
+    with np.load(GOLDEN / f"{name}.npz") as tensors:
+        report = lzr2.verify(GOLDEN / f"{name}.lzr2", dict(tensors))
+    assert {f.kind for f in report.findings} == FINDINGS.get(name, set())
+    assert report.ok()
+    assert report.ok(strict=True) == (name not in FINDINGS)
+    compared = [r.comparison for r in report.records if r.comparison]
+    assert all(c.exact and c.max_error == 0 and c.snr_db == np.inf for c in compared)
+    assert len({r.key for r in report.records if r.comparison}) == len(tensors.files)
+
+
+def test_each_oddity_in_one_file() -> None:
+    sane = simple_record("a")
+    flat = np.zeros((2, 1), np.uint16)
+    data = b"LZR2" + b"".join(
+        (
+            sane,
+            header("flagged", (2,), 7),
+            header("nothing", (0, 3), 0),
+            simple_record("\n"),
+            record("deep", (2, 3), 11, np.zeros(2), np.ones(2), flat),
+            record("infinite", (2, 3), 3, np.zeros(2), np.array([np.inf, 1]), flat),
+        )
+    )
+    report = lzr2.verify(data)
+    kinds = {r.key: {f.kind for f in r.findings} for r in report.records}
+    assert kinds["flagged"] == {"no payload", "odd flag"}
+    assert kinds["nothing"] == {"no payload", "no elements"}
+    assert "odd key" in kinds["\n"]
+    assert kinds["deep"] == {"large d"}
+    assert kinds["infinite"] == {"not finite"}
+
+
+def test_one_bad_record_does_not_hide_the_others(tmp_path: Path) -> None:
+    bad = bytearray(simple_record("bad"))
+    at = bad.index(b"\x78\x9c")  # the zlib header
+    bad[at] ^= 0xFF
+    path = tmp_path / "a.lzr2"
+    path.write_bytes(b"LZR2" + simple_record("a") + bytes(bad) + simple_record("b"))
+    report = lzr2.verify(path)
+    assert not report.ok()
+    errors = [f for f in report.findings if f.severity == "error"]
+    assert [(f.kind, f.key) for f in errors] == [("StreamError", "bad")]
+    assert [r.key for r in report.records] == ["a", "bad", "b"]
+
+
+def test_a_damaged_stream_whose_entry_size_is_open() -> None:
+    bad = record("bad", (2, 70_000), 8, np.zeros(2), np.zeros(2), np.zeros((2, 8750), np.uint16), [(0, 0, 1.0)])
+    at = bad.index(b"\x78\x9c")
+    ambiguous = bad[:at] + b"\x00" + bad[at + 1 :]
+    report = lzr2.verify(b"LZR2" + ambiguous + simple_record("b"))
+    assert [r.key for r in report.records] == ["bad", "b"]
+    assert [f.key for f in report.findings if f.severity == "error"] == ["bad"]
+
+
+def test_comparison(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tensor = rng.normal(0, 1, (40, 50)).astype(np.float16)
+    lzr2.save_file({"a": tensor, "b": tensor}, tmp_path / "a.lzr2", overlay_fraction=0.5)
+    report = lzr2.verify(tmp_path / "a.lzr2", {"a": tensor, "b": tensor[:, :10], "c": tensor, "d": tensor}, threads=2)
+    a, b = report.records
+    assert a.comparison is not None
+    assert not a.comparison.exact
+    assert 0 < a.comparison.max_error < 1
+    assert 15 < a.comparison.snr_db < 30
+    assert 0.3 * tensor.size < a.comparison.n_different <= 0.5 * tensor.size
+    assert b.comparison is None
+    assert {(f.severity, f.kind) for f in report.findings} == {("error", "shape"), ("finding", "missing keys")}
+
+
+def test_comparison_of_what_is_not_finite(tmp_path: Path) -> None:
+    tensor = np.array([[np.nan, np.inf, 1.0, 0.0]], np.float16)
+    lzr2.save_file({"a": tensor}, tmp_path / "a.lzr2")
+    (same,) = lzr2.verify(tmp_path / "a.lzr2", {"a": -tensor.astype(np.float32) * -1}).records
+    assert same.comparison is not None
+    assert same.comparison.exact
+    (other,) = lzr2.verify(tmp_path / "a.lzr2", {"a": np.zeros((1, 4))}).records
+    assert other.comparison is not None
+    assert other.comparison.n_different == 3
+    assert other.comparison.snr_db == -np.inf
+
+
+def test_what_is_no_lzr2_file(tmp_path: Path) -> None:
+    (tmp_path / "a.lzr2").write_bytes(b"PK\x03\x04")
+    report = lzr2.verify(tmp_path / "a.lzr2")
+    assert [f.kind for f in report.findings] == ["NotLzr2Error"]
+    with pytest.raises(FileNotFoundError):
+        lzr2.verify(tmp_path / "none")
