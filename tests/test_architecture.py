@@ -1,0 +1,73 @@
+"""The shape of the tree: small files, honest names, tests beside what they test, and no traces of where it was made."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = sorted(path for package in ("lzr2", "streamer") for path in (ROOT / package).rglob("*.py"))
+ALL_PYTHON = [*SOURCES, *sorted(path for folder in ("tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py"))]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", ALL_PYTHON, ids=relative)
+def test_no_file_is_over_400_lines(path):
+    assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    names = {path.stem for path in ALL_PYTHON}
+    assert not names & {"utils", "util", "helpers", "helper", "manager", "managers", "misc", "common"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_every_module_and_public_thing_says_what_it_guarantees(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    undocumented = [] if ast.get_docstring(tree) else ["the module"]
+    for node in tree.body:
+        public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+        if public and not ast.get_docstring(node):
+            undocumented.append(node.name)
+    assert undocumented == []
+
+
+def test_every_module_of_the_runtime_has_tests():
+    tested = {path.relative_to(ROOT / "tests").as_posix() for path in (ROOT / "tests").rglob("test_*.py")}
+    missing = []
+    for path in SOURCES:
+        inside = path.relative_to(ROOT)
+        if inside.parts[0] != "streamer" or path.name == "__init__.py":
+            continue
+        expected = inside.with_name(f"test_{path.name}").as_posix()
+        if expected not in tested:
+            missing.append(relative(path))
+    assert missing == []
+
+
+def test_nothing_unsafe_is_imported_or_called():
+    banned = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not banned & {alias.name.split(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                assert (node.module or "").split(".")[0] not in banned, path
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"eval", "exec", "compile"}, path
+
+
+def test_the_project_needs_nothing_beside_itself():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    names = listed.stdout.splitlines() if listed.returncode == 0 else [relative(path) for path in ALL_PYTHON]
+    beside = "/".join(["..", "shared"])
+    for name in names:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".toml", ".txt", ".json"} and path.stat().st_size < 1_000_000:
+            assert beside not in path.read_text("utf-8"), name
