@@ -34,7 +34,7 @@ class StagingPool:
     """
 
     def __init__(self, count: int, nbytes: int, *, pinned: bool) -> None:
-        self._free = deque(Lease(_buffer(nbytes, pinned), _nothing) for _ in range(count))
+        self._free = deque(Lease(buffer, _nothing) for buffer in _buffers(count, nbytes, pinned))
         self.nbytes = count * nbytes
 
     def lease(self) -> Lease | None:
@@ -50,14 +50,18 @@ def _nothing() -> None:
     """Nothing reads the buffer."""
 
 
-def _buffer(nbytes: int, pinned: bool) -> torch.Tensor:
+def _buffers(count: int, nbytes: int, pinned: bool) -> list[torch.Tensor]:
+    buffers: list[torch.Tensor] = []
     if pinned:
         try:
-            return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
+            while len(buffers) < count:
+                buffers.append(torch.empty(nbytes, dtype=torch.uint8, pin_memory=True))
         except RuntimeError as error:
             warnings.warn(
                 f"Page-locked memory was refused ({error}); uploads use pageable memory and are slower.",
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return torch.empty(nbytes, dtype=torch.uint8)
+    while len(buffers) < count:
+        buffers.append(torch.empty(nbytes, dtype=torch.uint8))
+    return buffers
