@@ -1,0 +1,52 @@
+"""One picture after the other, and the summary of them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from streamer.cli.drawing import Drawing, Wishes
+from streamer.cli.pictures import PictureNames
+from streamer.models.open import PipelineOptions, open_pipeline
+
+NOTHING = Wishes(None, None, None, None, None)
+
+
+@pytest.fixture
+def draw(demo_lzr2, tmp_path):
+    options = PipelineOptions(weights=demo_lzr2, device="cpu", vram_budget_nbytes=9_000_000)
+    with open_pipeline(options, lambda line: None) as pipeline:
+        console = Console(file=io.StringIO(), width=300)
+
+        def make(wishes: Wishes, *, quiet: bool = False) -> tuple[Drawing, io.StringIO]:
+            names = PictureNames(str(tmp_path) + "/", None)
+            return Drawing(pipeline, wishes, names, console, quiet=quiet), console.file
+
+        yield make
+
+
+def test_what_the_user_does_not_say_comes_from_the_model(draw):
+    drawing, text = draw(Wishes(2, None, None, 72, "blue"))
+    assert drawing.draw("sun", 4).name == "sun-4.png"
+    (made,) = drawing.summary()["pictures"]
+    assert (made["steps"], made["height"], made["negative"]) == (2, 72, "blue")
+    assert (made["guidance"], made["width"]) == (2.5, 64)
+    for words in ("demo on cpu", "blocks stay", "1: seed 4, 2 steps"):
+        assert words in text.getvalue()
+
+
+def test_quiet_prints_nothing(draw):
+    drawing, text = draw(Wishes(1, None, None, None, None), quiet=True)
+    drawing.draw("sun", 0)
+    assert text.getvalue() == ""
+
+
+def test_before_the_first_picture_the_summary_is_empty(draw):
+    drawing, _ = draw(NOTHING)
+    summary = drawing.summary()
+    assert summary["pictures"] == []
+    assert summary["forwards"] == 0
+    assert summary["median_forward_seconds"] is None
+    assert summary["device_weights_nbytes"] <= 9_000_000

@@ -1,0 +1,68 @@
+"""Which model and budget are chosen when the user doesn't say."""
+
+from __future__ import annotations
+
+import numpy as np
+import psutil
+import pytest
+
+import lzr2
+from streamer.errors import ModelError, WeightsFileError
+from streamer.models import open as opening
+from streamer.models.open import SDXL_BASE, PipelineOptions, open_pipeline
+
+
+def test_weights_of_the_demos_unet_are_drawn_with_the_demo(demo_lzr2):
+    with open_pipeline(PipelineOptions(weights=demo_lzr2), lambda line: None) as pipeline:
+        assert pipeline.model_name == "demo"
+        assert pipeline.handle.plan.budget_nbytes == 16_000_000
+
+
+def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):
+    path = tmp_path / "w.lzr2"
+    lzr2.save_file({"conv_in.weight": np.zeros((320, 4, 3, 3), np.float16)}, path)
+    asked: list[tuple[str, bool]] = []
+
+    def find(name: str, *, with_unet: bool, notify: object) -> None:
+        asked.append((name, with_unet))
+        raise ModelError(name, "not here")
+
+    monkeypatch.setattr(opening, "find_model", find)
+    with pytest.raises(ModelError):
+        open_pipeline(PipelineOptions(weights=path), lambda line: None)
+    assert asked == [(SDXL_BASE, False)]
+
+
+def test_a_model_without_weights_needs_its_own_unet(monkeypatch):
+    asked: list[tuple[str, bool]] = []
+
+    def find(name: str, *, with_unet: bool, notify: object) -> None:
+        asked.append((name, with_unet))
+        raise ModelError(name, "not here")
+
+    monkeypatch.setattr(opening, "find_model", find)
+    with pytest.raises(ModelError):
+        open_pipeline(PipelineOptions(model="a/b"), lambda line: None)
+    assert asked == [("a/b", True)]
+
+
+def test_weights_that_are_not_there_are_told(tmp_path):
+    with pytest.raises(WeightsFileError, match="no such file"):
+        open_pipeline(PipelineOptions(weights=tmp_path / "gone.lzr2"), lambda line: None)
+
+
+def test_a_base_without_weights_in_it_is_told(tmp_path, demo_lzr2):
+    with pytest.raises(WeightsFileError, match="without safetensors"):
+        open_pipeline(PipelineOptions(weights=demo_lzr2, base=tmp_path), lambda line: None)
+
+
+def test_host_memory_is_used_by_default_where_the_file_is_larger_than_the_weights(demo_lzr2, demo_safetensors):
+    from streamer.models.pipeline import Request
+
+    held = {}
+    for weights in (demo_lzr2, demo_safetensors):
+        with open_pipeline(PipelineOptions(weights=weights, device="cpu"), lambda line: None) as pipeline:
+            pipeline.generate(Request("sun", None, 0, 1, 1.0, 64, 64))
+            held[weights] = pipeline.handle.held_nbytes
+    assert 0 < held[demo_lzr2] < psutil.virtual_memory().available // 4
+    assert held[demo_safetensors] == 0

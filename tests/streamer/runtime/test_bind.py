@@ -1,0 +1,57 @@
+"""Parameters pointed at memory and away again."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
+
+CPU = torch.device("cpu")
+
+
+def block_of(layer: nn.Linear) -> ModuleBlock:
+    return ModuleBlock("layer", layer, tuple(ParameterPlace(name, layer, name) for name in ("weight", "bias")))
+
+
+def test_bound_parameters_are_the_memory_and_unbound_ones_are_nan():
+    layer = nn.Linear(3, 2)
+    binder = Binder([block_of(layer)], CPU, torch.float32)
+    assert torch.isnan(layer.weight).all()
+    views = [torch.ones(2, 3), torch.zeros(2)]
+    binder.bind(0, views)
+    assert layer.weight.data_ptr() == views[0].data_ptr()
+    assert torch.equal(layer(torch.ones(1, 3)), torch.full((1, 2), 3.0))
+    binder.unbind(0)
+    assert torch.isnan(layer.weight).all()
+    assert layer.weight.shape == (2, 3)
+    assert layer.weight.untyped_storage().nbytes() == 4
+
+
+def test_the_parameter_stays_the_same_object_where_it_can():
+    layer = nn.Linear(3, 2)
+    before = layer.weight
+    binder = Binder([block_of(layer)], CPU, torch.float32)
+    binder.bind(0, [torch.ones(2, 3), torch.zeros(2)])
+    assert layer.weight is before
+    assert not layer.weight.requires_grad
+
+
+def test_parameters_without_memory_or_of_another_type_get_device_and_type():
+    with torch.device("meta"):
+        meta = nn.Linear(3, 2)
+    for layer in (meta, nn.Linear(3, 2, dtype=torch.float64)):
+        Binder([block_of(layer)], CPU, torch.float32)
+        assert (layer.weight.device, layer.weight.dtype, layer.weight.shape) == (CPU, torch.float32, (2, 3))
+
+
+def test_binding_twice_keeps_the_first_and_unbinding_all_leaves_nothing():
+    layers = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    binder = Binder([block_of(layer) for layer in layers], CPU, torch.float32)
+    for number in (0, 1):
+        binder.bind(number, [torch.ones(2, 3), torch.zeros(2)])
+    binder.bind(0, [torch.zeros(2, 3), torch.zeros(2)])
+    assert torch.equal(layers[0].weight, torch.ones(2, 3))
+    binder.unbind_all()
+    binder.unbind(0)
+    assert all(torch.isnan(layer.weight).all() for layer in layers)
