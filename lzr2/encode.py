@@ -19,6 +19,8 @@ _AS_GOOD = 1.005
 _SAMPLE_WEIGHTS = 1 << 18
 _BAND_WEIGHTS = 1 << 17
 _REFITS = 2
+_SAMPLE_ROWS = 64
+_INFINITE_ERROR = 0x7F800000
 _NO_LIMIT = np.float32(np.inf)
 
 
@@ -110,6 +112,7 @@ def fit_tensor(tensor: npt.NDArray[Any], target: Target, d: int | None = None) -
     threshold = np.uint32(0)
     if not target.lossless:
         threshold, misses = _threshold(patterns, levels, digits, _budget(patterns, target, d, len(stream)), target)
+        _check_kept(threshold)
     return FittedTensor(tensor.shape, d, offset, scale, stream, misses, patterns, levels, digits, threshold)
 
 
@@ -192,17 +195,22 @@ def _fit_lossy(
     """Fits, sees which weights the overlay would take, and fits again without them."""
     from lzr2 import fit
 
+    # Some of the rows tell well enough which errors the overlay would take.
+    some = slice(None, None, max(1, patterns.shape[0] // _SAMPLE_ROWS))
+    sample = np.ascontiguousarray(patterns[some])
+    sample_digits = np.empty(sample.shape, np.uint8)
+    share = _budget(patterns, target, 8, patterns.size // 4) / max(1, patterns.size)
     ignore_above = _NO_LIMIT
     for refit in range(1 + _REFITS):
         fit.fit_nearest(patterns, lattice.widening_table(), ignore_above, refit > 0, offset, scale)
-        levels = _levels(offset, scale)
-        misses = int(fit.assign(patterns, levels, lattice.widening_table(), False, digits))
-        budget = _budget(patterns, target, 8, patterns.size // 4)
-        threshold, _ = _threshold(patterns, levels, digits, budget, target)
+        levels = _levels(offset[some], scale[some])
+        fit.assign(sample, levels, lattice.widening_table(), False, sample_digits)
+        threshold = _threshold(sample, levels, sample_digits, int(share * sample.size), target)[0]
         ignore_above = np.array([threshold], np.uint32).view(np.float32)[0]
         if not ignore_above > 0:
             break
-    return levels, misses
+    levels = _levels(offset, scale)
+    return levels, int(fit.assign(patterns, levels, lattice.widening_table(), False, digits))
 
 
 def _budget(patterns: npt.NDArray[np.uint16], target: Target, d: int, stream_nbytes: int) -> int:
@@ -228,10 +236,6 @@ def _threshold(
 
     upper = np.zeros(65_536, np.int64)
     fit.error_histogram(patterns, levels, digits, lattice.widening_table(), -1, upper)
-    lost = int(upper[0x7F80:].sum()) - budget
-    if lost > 0:
-        advice = "Give it a larger share or size."
-        raise EncodeError("the overlay has no room for infinities and NaN", found=f"{lost} too many", advice=advice)
     if target.max_error is not None:
         bits = int(np.array([target.max_error], np.float32).view(np.uint32)[0])
     else:
@@ -246,6 +250,13 @@ def _threshold(
     above_lower = np.concatenate([np.cumsum(lower[::-1])[::-1][1:], [0]])
     low = bits & 0xFFFF if bits >= 0 else int(np.argmax(above_lower <= budget - above_prefix))
     return np.uint32(prefix << 16 | low), above_prefix + int(above_lower[low])
+
+
+def _check_kept(threshold: np.uint32) -> None:
+    """Infinities and NaN are errors beyond every number; they may not end as one."""
+    if threshold >= _INFINITE_ERROR:
+        advice = "Give it a larger share or size."
+        raise EncodeError("the overlay has no room for infinities and NaN", advice=advice)
 
 
 def _bands(n_rows: int, n_columns: int) -> Iterator[tuple[slice, slice]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lzr2.kernels import U16, U32, _compiled, _half_bits
+from lzr2.kernels import U16, U32, _compiled, _compiled_freely, _half_bits
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -19,6 +19,7 @@ _at = np.uintp
 _TOP = 6  # most frequent values of a row that are tried as levels
 _TAKEN = 0x80000000
 _ROUNDS = 12
+_SETTLED = 2e-3  # a change of the levels, in steps between them, that no longer matters
 _NOT_A_NUMBER = 0x7FFFFFFF  # an error larger than every number
 
 
@@ -139,51 +140,62 @@ def _try_three(low: float, middle: float, high: float, counts: U32, one: F32, be
     return _try(t + s, t - s, counts, one, best_fit, best)
 
 
+@_compiled_freely
+def _sums(values: F32, t: Any, s: Any, limit: Any) -> tuple[int, int, int, float, float]:
+    """Over the values within `limit` of their nearest level: n, and the sums of d, d², x and x·d."""
+    n = sum_d = sum_dd = 0
+    sum_x = sum_xd = 0.0
+    half = _f32(0.5) * s
+    for c in range(values.size):
+        x = values[c]
+        off = x - t
+        up, down = off > half, off < -half
+        digit = (_f32(1) if up else _f32(0)) - (_f32(1) if down else _f32(0))
+        near = abs(off - digit * s) <= limit
+        n += near
+        sum_d += (up & near) - (down & near)
+        sum_dd += (up | down) & near
+        sum_x += float(x) if near else 0.0
+        sum_xd += float(x * digit) if near else 0.0
+    return n, sum_d, sum_dd, sum_x, sum_xd
+
+
 @_compiled
 def fit_nearest(patterns: U16, widened: F32, ignore_above: Any, refine: bool, offset: F32, scale: F32) -> None:
     """Per row, the offset and scale with the least squared error over the weights no further than `ignore_above`.
 
     Least squares and nearest level in turn, from the row's mean and deviation, or from offset and scale (`refine`).
     """
+    values = np.empty(patterns.shape[1], np.float32)
+    limit = _f32(min(ignore_above, _f32(1e30)))  # leaves infinities and NaN out
     for r in range(patterns.shape[0]):
         row = patterns[r]
+        n, total, squares = 0, 0.0, 0.0
+        for c in range(row.size):
+            values[c] = widened[row[c]]
+            x = float(values[c])
+            if abs(x) < 1e30:
+                n += 1
+                total += x
+                squares += x * x
         if refine:
             s = float(scale[r])
             t = float(offset[r]) * s
         else:
-            n, total, squares = 0, 0.0, 0.0
-            for c in range(row.size):
-                x = float(widened[row[c]])
-                if abs(x) < 1e30:
-                    n += 1
-                    total += x
-                    squares += x * x
             t = total / max(n, 1)
             s = 1.2247 * np.sqrt(max(0.0, squares / max(n, 1) - t * t))  # best for a normal distribution
-        previous = -1.0
         for _ in range(_ROUNDS):
             if not s > 0.0:
                 break
-            n, sum_d, sum_dd, sum_x, sum_xd, sum_e = 0, 0, 0, 0.0, 0.0, 0.0
-            half = 0.5 * s
-            for c in range(row.size):
-                x = float(widened[row[c]])
-                off = x - t
-                digit = 1 if off > half else (-1 if off < -half else 0)
-                error = abs(off - digit * s)
-                if error <= ignore_above and error < 1e30:
-                    n += 1
-                    sum_d += digit
-                    sum_dd += digit * digit
-                    sum_x += x
-                    sum_xd += x * digit
-                    sum_e += error
+            n, sum_d, sum_dd, sum_x, sum_xd = _sums(values, _f32(t), _f32(s), limit)
             spread = float(n) * sum_dd - float(sum_d) * sum_d
-            if n == 0 or spread <= 0.0 or sum_e == previous:
+            if n == 0 or spread <= 0.0:
                 break
-            previous = sum_e
+            old_s, old_t = s, t
             s = (n * sum_xd - sum_d * sum_x) / spread
             t = (sum_x - s * sum_d) / n
+            if abs(s - old_s) + abs(t - old_t) < _SETTLED * s:
+                break
         if _f32(s) > _f32(0):
             offset[r], scale[r] = _f32(t / float(_f32(s))), _f32(s)
         else:

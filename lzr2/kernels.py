@@ -30,12 +30,17 @@ _NO_ROW = 2**64 - 1
 _at = np.uintp  # unsigned: numba then leaves out the check for negative indices
 
 
-def _compiled(function: _F) -> _F:
+def _compiled(function: _F, **options: Any) -> _F:
     try:
-        compiled: _F = numba.njit(cache=True, **_OPTIONS)(function)
+        compiled: _F = numba.njit(cache=True, **_OPTIONS, **options)(function)
     except RuntimeError:  # no folder can be written: compile in every process
-        compiled = numba.njit(**_OPTIONS)(function)
+        compiled = numba.njit(**_OPTIONS, **options)(function)
     return compiled
+
+
+def _compiled_freely(function: _F) -> _F:
+    """Sums may be taken in any order: for fitting only, never for what decides about bits."""
+    return _compiled(function, fastmath={"reassoc"})
 
 
 @_compiled

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from lzr2 import layout, sniff
 from lzr2.byte_source import ByteSource
@@ -208,11 +207,13 @@ def _read_lengths(source: ByteSource, window: _Window, info: RecordInfo) -> Reco
     z_nbytes = window.u32(z_at, "the row tables", key)
     count_at = z_at + 4 + z_nbytes
     overlay_count = window.u32(count_at, "the zlib stream", key)
-    return replace(info, end=count_at + 4, d=d, z_nbytes=z_nbytes, overlay_count=overlay_count)
+    return RecordInfo(key, info.shape, info.start, payload, count_at + 4, d, z_nbytes, overlay_count)
 
 
 def _with_entries(info: RecordInfo, nbytes: int) -> RecordInfo:
-    return replace(info, end=info.overlay_start + info.overlay_count * nbytes, entry_nbytes=nbytes)
+    # Not dataclasses.replace: a million small records are scanned with this.
+    end, i = info.overlay_start + info.overlay_count * nbytes, info
+    return RecordInfo(i.key, i.shape, i.start, i.payload_start, end, i.d, i.z_nbytes, i.overlay_count, nbytes)
 
 
 def stream_pieces(source: ByteSource, info: RecordInfo) -> Iterator[memoryview]:

@@ -318,7 +318,7 @@ def test_a_sparse_file_is_not_read(tmp_path: Path) -> None:
     began = time.perf_counter()
     with pytest.raises(lzr2.Lzr2Error):
         lzr2.load_file(path)
-    assert time.perf_counter() - began < LIMIT_SECONDS
+    assert time.perf_counter() - began < 5 * LIMIT_SECONDS  # a terabyte
 
 
 def test_control_characters_in_keys_are_escaped_when_shown() -> None:

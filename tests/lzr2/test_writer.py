@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,3 +234,14 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_hundred_killed_writers(tmp_path: Path) -> None:
     assert kill_while_writing(tmp_path / "a.lzr2", [0.0003 * i for i in range(200)]) == 200
+
+
+@pytest.mark.parametrize("options", [{}, {"overlay_fraction": 0.3}])
+def test_memory_is_at_most_three_times_the_tensor(options: dict[str, float], tmp_path: Path) -> None:
+    tensor = np.random.default_rng(0).normal(0, 0.03, (1280, 4096)).astype(np.float16)
+    lzr2.save_file({"t": tensor[:4]}, tmp_path / "small.lzr2", **options)  # type: ignore[arg-type]
+    tracemalloc.start()
+    lzr2.save_file({"t": tensor, "u": tensor}, tmp_path / "a.lzr2", **options)  # type: ignore[arg-type]
+    grown = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert grown + tensor.nbytes < 3 * tensor.nbytes
