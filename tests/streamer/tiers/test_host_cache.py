@@ -74,7 +74,7 @@ def test_a_tensor_larger_than_announced_is_read_again_each_time():
 def test_two_threads_that_ask_at_once_both_get_it_and_it_is_kept_once():
     below = source_of({"a": 4, "b": 1})
     below.gates["a"] = threading.Event()
-    cache = HostCache(below, "ab", 20)
+    cache = HostCache(below, "ab", 33)  # "a" twice would leave too little for "b"
     results: list[list[float]] = []
     threads = [threading.Thread(target=lambda: results.append(read(cache, "a").tolist())) for _ in range(2)]
     for thread in threads:
