@@ -20,6 +20,7 @@ _SMALL_FILES = re.compile(
     r"|(text_encoder|text_encoder_2|vae|unet)/config\.json",
     re.ASCII,
 )
+_HUB_SECONDS = 20.0  # that the hub may take to answer
 _CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 
 
@@ -102,24 +103,25 @@ def _variant(root: Path) -> str | None:
 
 def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
     """The snapshot's directory in the hub's cache; without a network, what the cache has."""
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        files = choose_files(HfApi().list_repo_files(model), with_unet=with_unet)
+        siblings = HfApi().model_info(model, timeout=_HUB_SECONDS).siblings or []
+        files = choose_files([sibling.rfilename for sibling in siblings], with_unet=with_unet)
         notify(f"Fetching {model}: {len(files)} files" + ("" if with_unet else ", its U-Net's weights left out"))
         return Path(snapshot_download(model, allow_patterns=list(files)))
     except HfHubHTTPError as error:
         raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
-    except (OSError, OfflineModeIsEnabled) as error:
-        try:
-            return Path(snapshot_download(model, local_files_only=True))
-        except LocalEntryNotFoundError:
-            raise ModelError(
-                model,
-                f"the hub can't be reached ({type(error).__name__}), and this model was never fetched before.",
-                "Check the network, or download the model elsewhere and give its directory.",
-            ) from error
+    except Exception as error:  # noqa: BLE001 - what is raised without a network depends on the client's version
+        cached = try_to_load_from_cache(model, "model_index.json")
+        if isinstance(cached, str):
+            return Path(cached).parent
+        raise ModelError(
+            model,
+            f"the hub can't be reached ({type(error).__name__}), and this model was never fetched before.",
+            "Check the network, or download the model elsewhere and give its directory.",
+        ) from error
 
 
 def _hub_hint(error: Exception) -> str:

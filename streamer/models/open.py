@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from streamer.config import ReadMethod, StreamSettings
-from streamer.errors import WeightsFileError
+from streamer.errors import ModelError, WeightsFileError
 from streamer.models.defaults import read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type
@@ -104,7 +104,10 @@ def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tu
     if name == DEMO:
         model = ModelDirectory(DEMO, demo_directory(), None)
         return model, weights if weights is not None else demo_weights(notify=notify)
-    return find_model(name, with_unet=weights is None, notify=notify), weights
+    model = find_model(name, with_unet=weights is None, notify=notify)
+    if weights is None and options.base is None and not model.unet_files():
+        raise ModelError(name, "it has no U-Net in safetensors.", "Give the U-Net's weights with --weights.")
+    return model, weights
 
 
 def _is_demo(weights: Path) -> bool:

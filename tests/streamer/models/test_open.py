@@ -46,6 +46,12 @@ def test_a_model_without_weights_needs_its_own_unet(monkeypatch):
     assert asked == [("a/b", True)]
 
 
+def test_a_model_without_a_unet_needs_weights(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(ModelError, match="--weights"):
+        open_pipeline(PipelineOptions(model=str(tmp_path)), lambda line: None)
+
+
 def test_weights_that_are_not_there_are_told(tmp_path):
     with pytest.raises(WeightsFileError, match="no such file"):
         open_pipeline(PipelineOptions(weights=tmp_path / "gone.lzr2"), lambda line: None)
