@@ -113,7 +113,7 @@ def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
         return Path(snapshot_download(model, allow_patterns=list(files)))
     except HfHubHTTPError as error:
         raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
-    except Exception as error:  # noqa: BLE001 - what is raised without a network depends on the client's version
+    except Exception as error:
         cached = try_to_load_from_cache(model, "model_index.json")
         if isinstance(cached, str):
             return Path(cached).parent

@@ -254,12 +254,12 @@ class Engine:
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
         if self._arena is not None:
+            # What is made anew goes first: old and new together would break the budget.
             self._upload.drain()
+            del self._upload
+            self._views = ()
             if self._arena.nbytes < plan.arena_nbytes:
-                # The old slab goes first: both together would break the budget.
-                self._views = ()
                 self._arena.close()
-                del self._upload
                 self._arena = None
         if self._arena is None:
             self._arena = Arena(plan.arena_nbytes, self._device)

@@ -99,6 +99,7 @@ class HostCache:
         """Lets go of what is kept."""
         with self._lock:
             self._held.clear()
+            self._room = 0
 
     def _keep(self, key: str) -> HeldTensor:
         held = self._below.hold(key)

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from streamer.plan import Plan
+from streamer.sources.cast import copy_cast
 from streamer.tiers.arena import Arena, tensor_views
 from streamer.tiers.staging import Lease, StagingPool
 
@@ -111,7 +112,10 @@ class StagedUpload:
         slot = self._arena.slot(self._plan, block)
         source = lease.memory[: slot.numel()]
         if self._streams is None:
-            slot.copy_(source)
+            if slot.device.type == "cpu":
+                copy_cast(slot, source)
+            else:
+                slot.copy_(source)
             copy_ended = _nothing
         else:
             previous = (block, *self._plan.overlapping[block])

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import lzr2
 from platformdirs import user_cache_path
 from safetensors.numpy import load_file
 
+import lzr2
 from streamer.models.demo.files import demo_directory
 
 

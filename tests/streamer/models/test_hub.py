@@ -27,8 +27,11 @@ def draw(hub: Hub, folder: Path, *arguments: str, home: Path | None = None) -> s
     environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home or folder / "hf")}
     environment.pop("HF_HUB_OFFLINE", None)
     return subprocess.run(
-        [sys.executable, "-c", "from streamer.cli.app import main; main()", "gen", "red apple", "--seed", "0"]
-        + ["--device", "cpu", "-o", "apple.png", "--model", REPOSITORY, *arguments],
+        [
+            *(sys.executable, "-c", "from streamer.cli.app import main; main()", "gen", "red apple", "--seed", "0"),
+            *("--device", "cpu", "-o", "apple.png", "--model", REPOSITORY),
+            *arguments,
+        ],
         cwd=folder,
         env=environment,
         capture_output=True,
