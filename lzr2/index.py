@@ -42,7 +42,7 @@ class Index:
     def build(cls, path: str | os.PathLike[str], *, checksum: bool = False, exact: bool = False) -> Index:
         """An index made from the file itself, nothing else read or written.
 
-        checksum: also take a checksum of every record (reads the whole file), which every decode then checks.
+        checksum: also take a checksum of every record, which every decode then checks (reads the whole file; exact).
         exact: inflate every record whose overlay entry size its shape leaves open.
         Raises NotLzr2Error, MalformedRecordError, UnreadableFileError, MissingFileError.
         """
@@ -72,7 +72,7 @@ class Index:
     def of_source(cls, source: ByteSource, *, checksum: bool = False, exact: bool = False) -> Index:
         """As `build`, for a source that is already open."""
         began = time.perf_counter()
-        scanner = Scanner(source, exact=exact)
+        scanner = Scanner(source, exact=exact or checksum)
         records = tuple(scanner.records())
         bytes_read = scanner.bytes_read
         if checksum:

@@ -63,19 +63,7 @@ def inflate(
                 raise StreamSizeError("the zlib stream is too long", **where, found=found, expected=f"at most {limit}")
             if out:
                 yield out
-    # Output that the last call had no room for is still inside the stream.
-    while not stream.eof:
-        try:
-            out = stream.decompress(b"", min(OUTPUT_NBYTES, limit + 1 - total))
-        except (zlib.error, _backend.error) as error:
-            raise StreamError(f"the zlib stream is damaged ({error})", **where) from error
-        total += len(out)
-        if total > limit:
-            found = f"more than {limit} bytes"
-            raise StreamSizeError("the zlib stream is too long", **where, found=found, expected=f"at most {limit}")
-        if not out:
-            break
-        yield out
+    # Output that the last call had no room for is followed by the checksum: a whole stream has ended by now.
     if not stream.eof:
         raise StreamError("the zlib stream is cut short", **where, found=f"{total} bytes and no end")
     if stream.unused_data:

@@ -87,19 +87,19 @@ class Lzr2File:
         ChecksumError; then the content of `out` is undefined. Thread-safe; releases the GIL.
         Memory: 2/d bytes a weight.
         """
+        record = self.record(key)
         try:
-            decode.decode_record_into(self._source, self.record(key), out, rows, threads)
+            decode.decode_record_into(self._source, record, out, rows, threads)
         except EntrySizeError as error:
-            self._index_exactly(error)
-            decode.decode_record_into(self._source, self.record(key), out, rows, threads)
+            decode.decode_record_into(self._source, self._settled(key, record, error), out, rows, threads)
 
     def read_inflated(self, key: str) -> InflatedTensor:
         """The tensor in its inflated form, which doesn't need the file any more. Raises as `decode_into`."""
+        record = self.record(key)
         try:
-            return decode.read_inflated(self._source, self.record(key))
+            return decode.read_inflated(self._source, record)
         except EntrySizeError as error:
-            self._index_exactly(error)
-            return decode.read_inflated(self._source, self.record(key))
+            return decode.read_inflated(self._source, self._settled(key, record, error))
 
     def will_need(self, key: str) -> None:
         """Hints to the operating system that the record's bytes are read soon."""
@@ -123,15 +123,16 @@ class Lzr2File:
     ) -> None:
         self.close()
 
-    def _index_exactly(self, error: EntrySizeError) -> None:
-        """The index took the wrong one of two readings that both parse: settle it by inflating, once."""
+    def _settled(self, key: str, misled: RecordInfo, error: EntrySizeError) -> RecordInfo:
+        """The record after the index took the wrong one of two readings that both parse: inflating settles it."""
         with self._lock:
-            # Another thread may have done it; a second failure then is the caller's to see.
-            sizes = {r.start: r.entry_nbytes for r in self._index.records}
-            exact = Index.of_source(self._source, checksum=self._index.has_checksums, exact=True)
-            if {r.start: r.entry_nbytes for r in exact.records} == sizes:
-                raise error
-            self._index = exact
+            if self.record(key) == misled:  # else another thread has done it
+                exact = Index.of_source(self._source, exact=True)
+                # An index with checksums was built by inflating: it is wrong on purpose, and not to be repaired.
+                if self._index.has_checksums or exact.by_key.get(key) in (misled, None):
+                    raise error
+                self._index = exact
+            return self.record(key)
 
 
 def open_file(

@@ -261,3 +261,59 @@ def test_failing_at_the_kth_read_is_one_error_and_no_leak(failing: str, tmp_path
         open_after = open_files()
     assert total > 8
     assert open_after == open_before
+
+
+@pytest.mark.parametrize("hint", ["will_need", "done_with"])
+def test_a_hint_never_fails(hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    source = MmapSource(tmp_path / "data")
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    class Failing:
+        madvise = fail
+
+        def close(self) -> None:
+            pass
+
+    if hint == "will_need":
+        monkeypatch.setattr(byte_source.os, "posix_fadvise", fail)
+    else:
+        assert source._map is not None
+        source._map.close()
+        source._map = Failing()  # type: ignore[assignment]
+    getattr(source, hint)(0, len(DATA))
+    assert not source._closed
+    source.close()
+
+
+def test_platforms_without_hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    monkeypatch.delattr(byte_source.os, "posix_fadvise")
+    monkeypatch.delattr(byte_source.os, "POSIX_FADV_WILLNEED")
+    monkeypatch.delattr(byte_source.mmap, "MADV_DONTNEED")
+    source = MmapSource(tmp_path / "data")
+    source.will_need(0, 100)
+    source.done_with(0, len(DATA))
+    assert source.read(0, 3) == DATA[:3]
+    source.close()
+
+
+@pytest.mark.parametrize("io", ["pread", "mmap"])
+def test_a_file_shorter_than_when_opened(io: IoMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(DATA)
+    source = open_source(tmp_path / "data", io)
+    os.truncate(tmp_path / "data", 1000)
+    with pytest.raises(errors.StaleFileError, match="truncated"):
+        source.read(900, 200)
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(byte_source.os, "fstat", fail)
+    monkeypatch.setattr(byte_source.os, "preadv", fail)
+    with pytest.raises(errors.IoFailedError, match="byte 5"):
+        source.read(5, 2)
+    monkeypatch.undo()
+    source.close()

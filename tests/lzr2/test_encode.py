@@ -198,3 +198,14 @@ def test_an_encoded_tensor_can_be_written_as_it_is(tmp_path: Path) -> None:
     lzr2.write_records(tmp_path / "a.lzr2", [("t", encoded)])
     lzr2.save_file({"t": tensor}, tmp_path / "b.lzr2")
     assert (tmp_path / "a.lzr2").read_bytes() == (tmp_path / "b.lzr2").read_bytes()
+
+
+def test_a_huge_constant_tensor_is_stored_so_that_readers_accept_it(tmp_path: Path) -> None:
+    decoded, record = saved(np.zeros((1, 17_000_000), np.float16), tmp_path)
+    assert not decoded.any()
+    assert decoded.nbytes <= 32 * record.record_nbytes
+
+
+def test_too_many_weights() -> None:
+    with pytest.raises(EncodeError, match="too large"):
+        lzr2.encode(np.broadcast_to(np.float16(0), (2**17, 2**17)))

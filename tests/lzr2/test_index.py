@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -189,6 +190,8 @@ EDITS: dict[str, Any] = {
     "shape negative": lambda c: c["records"][0].__setitem__(1, [-3, 20]),
     "shape float": lambda c: c["records"][0].__setitem__(1, [3.0, 20]),
     "shape bool": lambda c: c["records"][0].__setitem__(1, [True, 20]),
+    "too many dimensions": lambda c: c["records"][0].__setitem__(1, [1] * 9),
+    "payload gone": lambda c: c["records"].__setitem__(0, ["a", [3, 20]]),
     "shape huge": lambda c: c["records"][0].__setitem__(1, [2**40, 20]),
     "shape empty": lambda c: c["records"][0].__setitem__(1, []),
     "d": lambda c: c["records"][0].__setitem__(2, 0),
@@ -288,7 +291,9 @@ def flipped_bits(path: Path, n: int) -> tuple[int, int]:
             os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
             try:
                 with lzr2.open(path, index=index) as file:
-                    same = all(np.array_equal(file.get_tensor(k).view("u2"), whole[k].view("u2")) for k in whole)
+                    # The record that the bit is in, and one more.
+                    hit = [r.key for r in index.records if r.start <= at < r.end] + ["a"]
+                    same = all(np.array_equal(file.get_tensor(k).view("u2"), whole[k].view("u2")) for k in hit)
                 assert same, f"bit {bit} changed weights unnoticed"
                 harmless += 1
             except lzr2.Lzr2Error:
@@ -298,12 +303,37 @@ def flipped_bits(path: Path, n: int) -> tuple[int, int]:
     return noticed, harmless
 
 
+def larger(path: Path) -> Path:
+    """Large enough that the digest of head and tail leaves most of the file to the checksums."""
+    path.write_bytes(b"LZR2" + b"".join(simple_record(key, 20, 1500, seed=i) for i, key in enumerate(KEYS)))
+    assert path.stat().st_size > 15_000
+    return path
+
+
+def test_the_error_names_the_damaged_record(path: Path) -> None:
+    index = lzr2.Index.open(larger(path), checksum=True)
+    state = path.stat()
+    data = bytearray(path.read_bytes())
+    data[index.records[1].scale_start + 5] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with lzr2.open(path) as file:
+        assert file.index.from_sidecar
+        assert file.get_tensor("a").shape == (20, 1500)
+        with pytest.raises(errors.ChecksumError, match=r"record 'b'.*bytes have changed: found checksum"):
+            file.get_tensor("b")
+        with pytest.raises(errors.ChecksumError):
+            file.read_inflated("b")
+
+
 def test_flipped_bits_are_noticed(path: Path) -> None:
+    path = larger(path)
     assert flipped_bits(path, 500) == (500, 0)
 
 
 @pytest.mark.slow
 def test_ten_thousand_flipped_bits_are_noticed(path: Path) -> None:
+    path = larger(path)
     assert flipped_bits(path, 10_000) == (10_000, 0)
 
 
@@ -406,9 +436,38 @@ def test_a_misled_index_is_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
         assert file.read_inflated("a").overlay_positions.size <= 3
 
 
-def _with_wrong_size(index: lzr2.Index) -> lzr2.Index:
-    from dataclasses import replace
+def test_a_misled_index_that_cannot_be_settled_is_an_error() -> None:
+    data = b"LZR2" + ambiguous(70_000, 100, entries=3) + simple_record("b")
+    with lzr2.open(data) as file:
+        right = file.record("a")
+        wrong = _with_wrong_size(file.index)
+        file._index = dataclasses.replace(
+            wrong, records=tuple(dataclasses.replace(r, checksum=0) for r in wrong.records[1:]) + wrong.records[:1]
+        )
+        assert file._settled("a", right, errors.EntrySizeError("misled")).entry_nbytes == 12  # someone else's repair
+        file._index = dataclasses.replace(
+            wrong, records=tuple(dataclasses.replace(r, checksum=0) for r in wrong.records)
+        )
+        with pytest.raises(errors.EntrySizeError, match="misled"):
+            file._settled("a", file.record("a"), errors.EntrySizeError("misled"))
 
+
+def test_an_index_of_bytes_is_kept_nowhere() -> None:
+    with lzr2.open(b"LZR2" + simple_record()) as file:
+        assert file.index.save() is file.index
+        assert file.path == Path("<bytes>")
+    with lzr2.open(b"LZR2" + simple_record(), index=file.index) as again:
+        assert again.keys() == ["a.weight"]
+
+
+def test_a_record_knows_its_sections() -> None:
+    with lzr2.open(b"LZR2" + simple_record()) as file:
+        record = file.record("a.weight")
+    assert record.payload_nbytes + (record.payload_start - record.start) == record.record_nbytes
+    assert record.n_weights == 60
+
+
+def _with_wrong_size(index: lzr2.Index) -> lzr2.Index:
     first, *others = index.records
-    wrong = replace(first, entry_nbytes=12, end=first.overlay_start + 12 * first.overlay_count)
-    return replace(index, records=(wrong, *others))
+    wrong = dataclasses.replace(first, entry_nbytes=12, end=first.overlay_start + 12 * first.overlay_count)
+    return dataclasses.replace(index, records=(wrong, *others))

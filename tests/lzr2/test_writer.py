@@ -17,6 +17,7 @@ import pytest
 
 import lzr2
 from lzr2 import writer as writer_module
+from lzr2.encode import Target, fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError, NoPayloadError
 
 from . import reference
@@ -245,3 +246,16 @@ def test_memory_is_at_most_three_times_the_tensor(options: dict[str, float], tmp
     grown = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert grown + tensor.nbytes < 3 * tensor.nbytes
+
+
+def test_lengths_that_their_fields_cannot_hold(tmp_path: Path) -> None:
+    with lzr2.Writer(tmp_path / "a.lzr2") as writer, pytest.raises(InvalidTensorError, match="too large"):
+        writer._tables(1, None, np.zeros(1, np.float32), np.zeros(1, np.float32), b"", 2**32)
+
+
+def test_a_tensor_that_changes_while_it_is_written(tmp_path: Path) -> None:
+    fitted = fit_tensor(np.random.default_rng(0).normal(size=(4, 40)).astype(np.float16), Target())
+    fitted.patterns[:] = 0
+    with pytest.raises(EncodeError, match="changed while"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        writer._add_fitted("t", fitted)
+    assert list(tmp_path.iterdir()) == []

@@ -29,8 +29,9 @@ def check(data: bytes) -> str:
                 assert out.tobytes() == decoded[key]
     except lzr2.Lzr2Error as error:
         return type(error).__name__
-    assert report.ok() or not small or file.index.records
-    if small and sum(r.n_weights for r in file.index.records if r.has_payload) <= _COMPARED_WEIGHTS:
+    # What verify refuses may still be read: a damaged record that a later one of the same key replaces, or one
+    # whose open entry size was settled by what follows it.
+    if report.ok() and small and sum(r.n_weights for r in file.index.records if r.has_payload) <= _COMPARED_WEIGHTS:
         assert decoded == {k: t.tobytes() for k, t in reference.decode(data).items()}
         return "as the reference"
     return "read"
