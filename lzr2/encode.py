@@ -103,16 +103,19 @@ def fit_tensor(tensor: npt.NDArray[Any], target: Target, d: int | None = None) -
     digits = np.empty(patterns.shape, np.uint8)
     fitted = _fit_lossless if target.lossless else _fit_lossy
     levels, misses = fitted(patterns, digits, offset, scale, target)
-    d = d or _cheapest_d(digits, misses if target.lossless else 0)
-    raw = _raw(_packed(digits, d))
-    stream = deflate.compress(raw)
-    smallest = layout.tables_nbytes(n_rows, d) + len(stream)
-    if 2 * patterns.size > layout.max_tensor_nbytes(smallest):
-        stream = deflate.store(raw)
     threshold = np.uint32(0)
     if not target.lossless:
-        threshold, misses = _threshold(patterns, levels, digits, _budget(patterns, target, d, len(stream)), target)
-        _check_kept(threshold)
+        budget = _budget(patterns, target, 8, patterns.size // 4)
+        threshold, misses = _threshold(patterns, levels, digits, budget, target)
+    d = d or _cheapest_d(digits, misses)
+    raw = _raw(_packed(digits, d))
+    stream = deflate.compress(raw)
+    if 2 * patterns.size > layout.max_tensor_nbytes(layout.tables_nbytes(n_rows, d) + len(stream)):
+        stream = deflate.store(raw)
+    if target.nbytes is not None:  # only now is it known what is left for the overlay
+        budget = _budget(patterns, target, d, len(stream))
+        threshold, misses = _threshold(patterns, levels, digits, budget, target)
+    _check_kept(threshold)
     return FittedTensor(tensor.shape, d, offset, scale, stream, misses, patterns, levels, digits, threshold)
 
 

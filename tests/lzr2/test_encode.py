@@ -156,9 +156,10 @@ def test_size_is_kept_and_used(nbytes: int) -> None:
 
 
 def test_small_entries_are_kept_where_they_can_be(tmp_path: Path) -> None:
-    _, record = saved(normal(10_240, 16), tmp_path)
-    assert record.entry_nbytes == 8
-    assert record.d <= 6
+    for options in ({}, {"overlay_fraction": 0.3}, {"max_error": 0.01}):
+        _, record = saved(normal(10_240, 160), tmp_path, **options)
+        assert record.entry_nbytes == 8, options
+        assert record.d <= 6
 
 
 def test_infinities_survive_or_it_fails(tmp_path: Path) -> None:
