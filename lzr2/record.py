@@ -119,7 +119,7 @@ class EncodedTensor:
 
     shape: dimensions, at least one. d: weights an index stands for, 1 to 32.
     aux float32 [C, d] (never used in reconstruction; None writes zeros); offset, scale: float32 [C].
-    indices uint16 [C, B], each below 3^d. overlay_rows and overlay_columns: unsigned [n];
+    indices uint16 [C, B], each below 3^d. overlay_rows, overlay_columns: unsigned [n], places in the tensor;
     overlay_values: float32 or float16 [n].
     Raises InvalidTensorError where the sections don't fit each other.
     """
@@ -156,13 +156,21 @@ class EncodedTensor:
         self._expect("overlay_values", self.overlay_values, (n,), "f")
         if n >= 2**32:
             raise InvalidTensorError("overlay entries", found=n, expected="below 2^32")
+        for name, places, end in (
+            ("overlay_rows", self.overlay_rows, c),
+            ("overlay_columns", self.overlay_columns, self.n_columns),
+        ):
+            if n and int(places.max()) >= end:
+                raise InvalidTensorError(f"a place in {name}", found=int(places.max()), expected=f"below {end}")
         if self.indices.size and int(self.indices.max()) >= layout.n_index_values(self.d):
             raise InvalidTensorError("an index", found=int(self.indices.max()), expected=f"below 3^{self.d}")
 
     def _expect(self, name: str, array: npt.NDArray[np.generic], shape: tuple[int, ...], kind: str) -> None:
-        if array.shape != shape or array.dtype.kind != kind:
+        # Nothing wider than the file's fields: it would be cut, or rounded, in silence.
+        if array.shape != shape or array.dtype.kind != kind or array.dtype.itemsize > 4:
             found = f"{array.dtype} {array.shape}"
-            raise InvalidTensorError(f"section {name}", found=found, expected=f"kind '{kind}' {shape}")
+            wanted = "float32" if kind == "f" else "unsigned, at most 32 bits,"
+            raise InvalidTensorError(f"section {name}", found=found, expected=f"{wanted} {shape}")
 
     @property
     def n_weights(self) -> int:

@@ -66,9 +66,8 @@ def main() -> None:
     for name, tensors in real_weights.load(downloads).items():
         n = sum(t.size for t in tensors.values())
         results[name] = points(tensors, downloads / "scratch.lzr2")
-        print(
-            f"\n{name}: {len(tensors)} tensors, {n / 1e6:.1f} M weights\n\n| | bytes a weight | SNR, dB |\n|---|---|---|"
-        )
+        print(f"\n{name}: {len(tensors)} tensors, {n / 1e6:.1f} M weights\n")
+        print("| | bytes a weight | SNR, dB |\n|---|---|---|")
         for label, size, snr in results[name]:
             print(f"| {label} | {size:.3f} | {snr:.1f} |")
     if len(sys.argv) > 2:

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lzr2
 from lzr2 import deflate, inflate
 from lzr2.errors import StreamError, StreamSizeError
+
+from .reference import simple_record
 
 
 @pytest.fixture(params=["standard zlib", "fastest"])
@@ -123,3 +126,37 @@ def test_deflate_takes_what_pays(backend: str) -> None:
     assert len(deflate.compress(memoryview(bytes(100_000)))) < 1000
     assert len(deflate.compress(memoryview(b"a long repeated text, " * 5000))) < 2000
     assert len(deflate.compress(memoryview(noise))) <= len(deflate.store(memoryview(noise)))
+
+
+def test_failing_at_the_kth_inflate_is_one_clean_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"LZR2" + simple_record("a") + simple_record("b")
+    calls = 0
+    k = -1
+    real = inflate._backend
+
+    class Failing:
+        error = real.error
+
+        @staticmethod
+        def decompressobj() -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == k:
+                raise MemoryError
+            return real.decompressobj()
+
+    def read_all() -> int:
+        with lzr2.open(data) as file:
+            return sum(file.get_tensor(key).size + file.read_inflated(key).indices.size for key in file.keys())
+
+    monkeypatch.setattr(inflate, "_backend", Failing)
+    whole = read_all()
+    total = calls
+    assert total == 4
+    for k in range(1, total + 1):
+        calls = 0
+        with pytest.raises(MemoryError):
+            read_all()
+        assert calls == k
+    k = -1
+    assert read_all() == whole

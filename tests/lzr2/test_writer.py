@@ -191,6 +191,10 @@ def test_a_writer_that_has_ended(tmp_path: Path) -> None:
         ({"indices": np.full((3, 3), 81, np.uint16)}, "an index"),
         ({"overlay_columns": np.zeros(2, np.uint16)}, "overlay_columns"),
         ({"overlay_rows": np.zeros(3, np.int64)}, "overlay_rows"),
+        ({"overlay_rows": np.zeros(3, np.uint64)}, "overlay_rows"),
+        ({"overlay_rows": np.full(3, 3, np.uint16)}, "a place in overlay_rows: found 3, expected below 3"),
+        ({"overlay_columns": np.full(3, 70_000, np.uint32)}, "a place in overlay_columns"),
+        ({"overlay_values": np.zeros(3, np.float64)}, "overlay_values"),
     ],
 )
 def test_sections_that_do_not_fit(change: dict[str, object], match: str) -> None:
