@@ -108,7 +108,7 @@ def main() -> int:
     parser.add_argument("output", type=Path, help="a .lzr2 or .safetensors file")
     parser.add_argument("--weights", choices=["lattice", "gaussian"], default="lattice")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--config", type=Path, default=SDXL_CONFIG, help="a U-Net's config.json; default: SDXL base 1.0")
+    parser.add_argument("--config", type=Path, default=SDXL_CONFIG, help="a U-Net's config.json; default: SDXL's")
     args = parser.parse_args()
 
     if args.output.suffix not in (".lzr2", ".safetensors"):
