@@ -61,7 +61,7 @@ def test_rounding_in_batches(wide: bool) -> None:
 def test_rounding_of_every_pattern() -> None:
     out = np.empty(1 << 24, np.uint16)
     for high in range(256):
-        patterns = np.arange(high << 24, (high + 1) << 24, dtype=np.uint32)
+        patterns = np.arange(1 << 24, dtype=np.uint32) + np.uint32(high << 24)
         kernels.round_to_half(patterns, out)
         assert np.array_equal(out, rounded(patterns)), high
 
