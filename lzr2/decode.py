@@ -30,8 +30,8 @@ from lzr2.record import RecordInfo
 Array = npt.NDArray[Any]
 Rows = tuple[int, int]
 
-# A multiple of both entry sizes that stays in the second-level cache.
-_OVERLAY_PIECE_NBYTES = 24 * 4096
+# A multiple of both entry sizes, large enough that threads seldom hand the interpreter lock over.
+_OVERLAY_PIECE_NBYTES = 24 * 65_536
 _WORTH_A_THREAD = 1 << 16
 _SHORT_REST = 64
 # Streams that may grow to more, and grow this much, are counted before they are kept.
@@ -78,7 +78,7 @@ def decode_record_into(
     out: C-contiguous, writable, float16 or float32 (the float16 values, exactly widened), with as many
     elements as the tensor, or as the range `rows` = (first, end) of it. threads: how many may work at once,
     this one included. After an error the content of `out` is undefined. Memory: the inflated indices
-    (2/d bytes a weight) and half a megabyte. Thread-safe.
+    (2/d bytes a weight) and 1.5 MiB a thread. Thread-safe.
     Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
     """
     check_size(source, info)

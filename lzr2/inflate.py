@@ -9,7 +9,7 @@ from typing import Any
 
 from lzr2.errors import StreamError, StreamSizeError
 
-OUTPUT_NBYTES = 1 << 18  # pieces that stay in the second-level cache until the next stage has read them
+OUTPUT_NBYTES = 1 << 20  # large enough that threads seldom hand the interpreter lock over
 
 
 def _fastest() -> Any:

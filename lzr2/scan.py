@@ -23,7 +23,7 @@ from lzr2.record import RecordInfo
 _WINDOW_NBYTES = 256  # holds the header of nearly every real record
 _SMALL_RECORD_NBYTES = 1024
 _SMALL_RECORDS_WINDOW_NBYTES = 1 << 16
-_PIECE_NBYTES = 1 << 16
+_PIECE_NBYTES = 1 << 18
 
 
 class _Window:
