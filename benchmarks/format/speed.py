@@ -1,4 +1,4 @@
-"""Prints GB/s of float16 and the ratio to plain numpy, all in one run: python -m benchmarks.lzr2.speed [ROUNDS]
+"""Prints GB/s of float16 and the ratio to plain numpy, all in one run: python -m benchmarks.format.speed [ROUNDS]
 
 The cases take turns and the fastest round of each counts, so that a busy machine disturbs all of them alike.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import lzr2
-from benchmarks.lzr2 import baseline, cases
+from benchmarks.format import baseline, cases
 
 Case = tuple[Callable[[], object], int]
 GB = 1e9

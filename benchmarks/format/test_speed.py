@@ -1,4 +1,4 @@
-"""The same speeds under pytest-benchmark: pytest benchmarks/lzr2"""
+"""The same speeds under pytest-benchmark: pytest benchmarks/format"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.lzr2.speed import Case, all_cases
+from benchmarks.format.speed import Case, all_cases
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_the_baseline_is_right(tmp_path: Path) -> None:
     import numpy as np
 
     import lzr2
-    from benchmarks.lzr2 import baseline, cases
+    from benchmarks.format import baseline, cases
 
     path = cases.write(tmp_path / "a.lzr2", 0.3, copies=1)
     with lzr2.open(path) as file:

@@ -1,4 +1,4 @@
-"""Prints speed and memory of reading a whole file: python -m benchmarks.lzr2.io_modes
+"""Prints speed and memory of reading a whole file: python -m benchmarks.format.io_modes
 
 Every mode runs in its own process: mmap and pread, with the file in the page cache and without, and mmap with
 done_with() after each tensor.
@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 
 import lzr2
-from benchmarks.lzr2 import cases
+from benchmarks.format import cases
 from lzr2.byte_source import IoMode
 
 COPIES = 12
@@ -57,7 +57,7 @@ def main() -> None:
         path = cases.write(Path(folder) / "a.lzr2", cases.OVERLAY_HEAVY, copies=COPIES)
         for how in ("warm", "warm, done_with", "cold"):
             for io in ("pread", "mmap") * 3:
-                subprocess.run([sys.executable, "-m", "benchmarks.lzr2.io_modes", str(path), io, how], check=True)
+                subprocess.run([sys.executable, "-m", "benchmarks.format.io_modes", str(path), io, how], check=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bytes a weight against signal-to-noise, on real weights.
 
-python -m benchmarks.lzr2.rate_distortion DOWNLOADS [PLOT.svg]
+python -m benchmarks.format.rate_distortion DOWNLOADS [PLOT.svg]
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import lzr2
-from benchmarks.lzr2 import real_weights
-from benchmarks.lzr2.real_weights import Tensors
+from benchmarks.format import real_weights
+from benchmarks.format.real_weights import Tensors
 
 FRACTIONS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 Point = tuple[str, float, float]
