@@ -32,8 +32,6 @@ Rows = tuple[int, int]
 
 # A multiple of both entry sizes, large enough that threads seldom hand the interpreter lock over.
 _OVERLAY_PIECE_NBYTES = 24 * 65_536
-_WORTH_A_THREAD = 1 << 16
-_SHORT_REST = 64
 # Streams that may grow to more, and grow this much, are counted before they are kept.
 _COUNT_FIRST_NBYTES = 16 << 20
 _COUNT_FIRST_GROWTH = 64
@@ -86,12 +84,11 @@ def decode_record_into(
     out2d = _checked_out(out, end - first, info.n_columns, info.key)
     source.check_unchanged()
     check_record(source, info)
-    levels = read_levels(source, info)[first:end]
-    halves = _halves(out2d)
+    patterns = _patterns(out2d)
+    levels = _as_written(read_levels(source, info)[first:end], patterns)
     with _workers(threads) as submit:
-        _expand_stream(source, info, (first, end), levels, halves, submit)
-        _overlay_into(source, info, (first, end), halves.reshape(-1), submit, threads)
-        _widen_in_place(out2d, halves, submit, threads)
+        _expand_stream(source, info, (first, end), levels, patterns, submit)
+        _overlay_into(source, info, (first, end), patterns.reshape(-1), submit, threads)
     source.check_unchanged()
 
 
@@ -127,15 +124,14 @@ def decode_inflated_into(inflated: InflatedTensor, out: Array, rows: Rows | None
     out2d = _checked_out(out, end - first, inflated.n_columns, inflated.key)
     n = max(1, min(threads, end - first))
     bounds = [first + (end - first) * i // n for i in range(n + 1)]
-    halves = _halves(out2d)
+    patterns = _patterns(out2d)
     with _workers(threads) as submit:
         futures = [
-            submit(_expand_inflated, inflated, halves[a - first : b - first], a, b)
+            submit(_expand_inflated, inflated, patterns[a - first : b - first], a, b)
             for a, b in itertools.pairwise(bounds)
         ]
         for future in futures:
             future.result()
-        _widen_in_place(out2d, halves, submit, threads)
 
 
 def check_size(source: ByteSource, info: RecordInfo) -> None:
@@ -177,19 +173,20 @@ def check_record(source: ByteSource, info: RecordInfo) -> None:
             )
 
 
-def _expand_inflated(inflated: InflatedTensor, halves: Array, first: int, end: int) -> None:
+def _expand_inflated(inflated: InflatedTensor, patterns: Array, first: int, end: int) -> None:
     from lzr2 import kernels
 
-    levels = inflated.levels[first:end]
+    levels = _as_written(inflated.levels[first:end], patterns)
     limit = layout.n_index_values(inflated.d)
-    bad = kernels.expand(inflated.indices[first:end], levels, halves, inflated.d, limit)
+    bad = kernels.expand(inflated.indices[first:end], levels, patterns, inflated.d, limit)
     if bad >= 0:
         raise _bad_index(None, inflated.key, None, first + bad, inflated.d)
     positions, n_columns = inflated.overlay_positions, inflated.n_columns
     a = int(np.searchsorted(positions, positions.dtype.type(first * n_columns))) if first else 0
     last = end == inflated.n_rows
     b = len(positions) if last else int(np.searchsorted(positions, positions.dtype.type(end * n_columns)))
-    kernels.put(positions[a:b], inflated.overlay_values[a:b], halves.reshape(-1), first * n_columns)
+    table = lattice.widening_table().view(np.uint32)
+    kernels.put(positions[a:b], inflated.overlay_values[a:b], patterns.reshape(-1), table, first * n_columns)
 
 
 def read_levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
@@ -255,7 +252,7 @@ def read_indices(
 
 
 def _expand_stream(
-    source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, halves: Array, submit: _Submit
+    source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, patterns: Array, submit: _Submit
 ) -> None:
     """Expands rows as they are inflated; with threads, inflating and expanding overlap."""
     from lzr2 import kernels
@@ -268,14 +265,14 @@ def _expand_stream(
         a, b = max(a, first), min(b, end)
         if a < b:
             span = slice(a - first, b - first)
-            futures.append(submit(kernels.expand, indices[a:b], levels[span], halves[span], info.d, limit))
+            futures.append(submit(kernels.expand, indices[a:b], levels[span], patterns[span], info.d, limit))
 
     indices = read_indices(source, info, expand)
     for future in futures:
         future.result()
     if indices.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not futures:
         # Another number of blocks than a sane writer gives: what was expanded on the way is wrong.
-        kernels.expand(indices[first:end], levels, halves, info.d, limit)
+        kernels.expand(indices[first:end], levels, patterns, info.d, limit)
 
 
 def _overlay_into(source: ByteSource, info: RecordInfo, rows: Rows, flat: Array, submit: _Submit, threads: int) -> None:
@@ -304,9 +301,10 @@ def _apply(source: ByteSource, info: RecordInfo, entries: Rows, rows: Rows, flat
     whole = flat.size == info.n_weights
     own = flat[first * info.n_columns : end * info.n_columns] if whole else flat
     wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
+    table = lattice.widening_table().view(np.uint32)
     elsewhere = 0
     for words in overlay_words(source, info, *entries):
-        elsewhere += kernels.apply_overlay(words, wide, own, info.n_columns, info.n_rows, first, end)
+        elsewhere += kernels.apply_overlay(words, wide, own, table, info.n_columns, info.n_rows, first, end)
     return elsewhere
 
 
@@ -360,33 +358,14 @@ def _bad_index(path: str | None, key: str, offset: int | None, row: int, d: int)
     return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
 
 
-def _halves(out2d: Array) -> Array:
-    """Where the float16 patterns go: `out` itself, or the second half of its memory if it is float32."""
-    if out2d.dtype == np.float16:
-        return out2d.view(np.uint16)
-    return out2d.reshape(-1).view(np.uint16)[out2d.size :].reshape(out2d.shape)
+def _patterns(out2d: Array) -> Array:
+    """The output as unsigned patterns of its own width: what the loops write."""
+    return out2d.view(np.uint16 if out2d.dtype == np.float16 else np.uint32)
 
 
-def _widen_in_place(out2d: Array, halves: Array, submit: _Submit, threads: int) -> None:
-    """float32 values over their own float16 patterns, which lie in the second half of the memory."""
-    from lzr2 import kernels
-
-    if out2d.dtype == np.float16:
-        return
-    source, target = halves.reshape(-1), out2d.reshape(-1).view(np.uint32)
-    table = lattice.widening_table().view(np.uint32)
-    done, n = 0, source.size
-    while done < n:
-        # The first half of what is left ends, as float32, where its patterns start; a short rest is copied.
-        end = (n + done) // 2
-        if n - done < _SHORT_REST:
-            kernels.widen(source[done:].copy(), target[done:], table)
-            return
-        parts = threads if end - done > _WORTH_A_THREAD else 1
-        bounds = [done + (end - done) * i // parts for i in range(parts + 1)]
-        for future in [submit(kernels.widen, source[a:b], target[a:b], table) for a, b in itertools.pairwise(bounds)]:
-            future.result()
-        done = end
+def _as_written(levels: npt.NDArray[np.uint16], patterns: Array) -> Array:
+    """The levels' patterns in the type that is written."""
+    return levels if patterns.dtype == np.uint16 else lattice.widening_table().view(np.uint32)[levels]
 
 
 _Submit = Callable[..., "Future[Any]"]

@@ -1,5 +1,8 @@
 """Compiled loops that release the GIL: expand rows, apply an overlay, round float32 to float16.
 
+What is written are patterns: of float16 as uint16, or of the same values widened to float32 as uint32. Each loop is
+compiled for the type of the array that it writes to.
+
 Importing this module imports numba; nothing is compiled until a loop is first called. Every loop checks
 what it indexes with: arguments come from files.
 """
@@ -24,6 +27,7 @@ Array = npt.NDArray[Any]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+_OVERLOAD: dict[str, Any] = {"jit_options": {"boundscheck": False, "error_model": "numpy"}, "strict": False}
 _u32 = np.uint32
 _BATCH = 2048  # entries rounded at once
 _NO_ROW = 2**64 - 1
@@ -93,7 +97,7 @@ def round_to_half(values: U32, out: U16) -> None:
 
 
 @_compiled
-def _digits(index: Any, low: Any, middle: Any, high: Any, out: U16, start: int, n: int) -> None:
+def _digits(index: Any, low: Any, middle: Any, high: Any, out: Array, start: int, n: int) -> None:
     """out[start : start + n] = the patterns of the last n digits of an index."""
     i = _u32(index)
     for k in range(start + n - 1, start - 1, -1):
@@ -104,10 +108,10 @@ def _digits(index: Any, low: Any, middle: Any, high: Any, out: U16, start: int, 
 
 
 @_compiled
-def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
+def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
     """Writes the lattice rows: out[r, c] = levels[r, digit]. Returns the first row with an index >= limit, or -1.
 
-    indices uint16 [R, B]; levels uint16 [R, 3] and out uint16 [R, N]: float16 patterns.
+    indices uint16 [R, B]; levels [R, 3] and out [R, N]: patterns, of one type.
     Columns that the blocks don't reach get digit 0, which is levels[r, 1].
     """
     n_rows, n_blocks = indices.shape
@@ -115,9 +119,9 @@ def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
     whole = min(n_blocks, n_columns // d)
     groups = (d + 3) // 4  # of four digits; the first may have fewer
     top = d - 4 * (groups - 1)
-    table = np.empty(324, np.uint16)  # 81 entries of four values
-    lead = np.empty(324, np.uint16)
-    cut = np.empty(d, np.uint16)
+    table = np.empty(324, levels.dtype)  # 81 entries of four values
+    lead = np.empty(324, levels.dtype)
+    cut = np.empty(d, levels.dtype)
     for r in range(n_rows):
         row_indices = indices[r]
         row = out[r]
@@ -155,7 +159,7 @@ def expand(indices: U16, levels: U16, out: U16, d: int, limit: int) -> int:
 
 
 @_compiled
-def _expand_one(row_indices: U16, lead: U16, row: U16, n_blocks: int, d: int) -> None:
+def _expand_one(row_indices: U16, lead: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 1 to 4. Four values are stored for each block; the next block overwrites what is too much."""
     n_safe = n_blocks
     while n_safe > 0 and n_safe * d + 4 - d > row.size:
@@ -171,7 +175,7 @@ def _expand_one(row_indices: U16, lead: U16, row: U16, n_blocks: int, d: int) ->
 
 
 @_compiled
-def _expand_two(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int, d: int) -> None:
+def _expand_two(row_indices: U16, lead: Array, table: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 5 to 8: one to four leading digits, then four."""
     top = _at(d - 4)
     for b in range(n_blocks):
@@ -180,7 +184,7 @@ def _expand_two(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int
         h = _at(quotient) * _at(4)
         t = _at(i - quotient * _u32(81)) * _at(4)
         o = _at(b) * _at(d)
-        # All four are loaded before any is stored: the compiler makes 64-bit moves of them.
+        # All four are loaded before any is stored: the compiler makes one move of them.
         a0, a1, a2, a3 = lead[h], lead[h + _at(1)], lead[h + _at(2)], lead[h + _at(3)]
         b0, b1, b2, b3 = table[t], table[t + _at(1)], table[t + _at(2)], table[t + _at(3)]
         row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = a0, a1, a2, a3
@@ -189,7 +193,7 @@ def _expand_two(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int
 
 
 @_compiled
-def _expand_three(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: int, d: int) -> None:
+def _expand_three(row_indices: U16, lead: Array, table: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 9 to 12: one to four leading digits, then four and four."""
     top = _at(d - 8)
     for b in range(n_blocks):
@@ -210,27 +214,50 @@ def _expand_three(row_indices: U16, lead: U16, table: U16, row: U16, n_blocks: i
         row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = c0, c1, c2, c3
 
 
+def _as_written(halves: U16, widened: Array, table: U32) -> Array:
+    """The batch in the type that is written: float16 patterns as they are, or widened."""
+    raise TypeError("for compiled code only")
+
+
+@numba.extending.overload(_as_written, **_OVERLOAD)
+def _(halves: Any, widened: Any, table: Any) -> Any:
+    if widened.dtype == numba.types.uint16:
+        return lambda halves, widened, table: halves
+
+    def widen_batch(halves: U16, widened: U32, table: U32) -> U32:
+        widen(halves, widened, table)
+        return widened
+
+    return widen_batch
+
+
 @_compiled
-def apply_overlay(words: U32, wide: bool, out: U16, n_columns: int, n_rows: int, first_row: int, end_row: int) -> int:
+def apply_overlay(
+    words: U32, wide: bool, out: Array, table: U32, n_columns: int, n_rows: int, first_row: int, end_row: int
+) -> int:
     """Writes overlay entries of rows [first_row, end_row) into `out`, in order.
 
-    words: the entries as uint32, two each, or three if `wide`. out: float16 patterns of those rows, flat.
+    words: the entries as uint32, two each, or three if `wide`. out: patterns of those rows, flat.
+    table: the float32 pattern of each float16 pattern, uint32 [65536].
     Returns how many entries lie in the tensor, but not in these rows.
     """
     step = 3 if wide else 2
     n_entries = words.size // step
     own_rows = max(0, min(end_row, n_rows, first_row + out.size // max(1, n_columns)) - first_row)
     halves = np.empty(_BATCH, np.uint16)
+    widened = np.empty(_BATCH, out.dtype)
     foreign = False
     for start in range(0, n_entries, _BATCH):
         # Slices, and loops apart from each other: only so are they vectorised.
         batch = words[step * start : step * min(start + _BATCH, n_entries)]
         if wide:
             _round_batch(batch[2:], 3, halves)
-            foreign |= _place_wide(batch, halves, out, _at(n_columns), _at(first_row), _at(own_rows))
+            values = _as_written(halves, widened, table)
+            foreign |= _place_wide(batch, values, out, _at(n_columns), _at(first_row), _at(own_rows))
         else:
             _round_batch(batch[1:], 2, halves)
-            foreign |= _place_narrow(batch, halves, out, _at(n_columns), _at(first_row), _at(own_rows))
+            values = _as_written(halves, widened, table)
+            foreign |= _place_narrow(batch, values, out, _at(n_columns), _at(first_row), _at(own_rows))
     elsewhere = 0
     if foreign:
         for e in range(n_entries):
@@ -264,7 +291,7 @@ def _round_batch(values: U32, step: int, halves: U16) -> None:
 
 
 @_compiled
-def _place_narrow(batch: U32, halves: U16, out: U16, columns: Any, first: Any, own_rows: Any) -> bool:
+def _place_narrow(batch: U32, values: Array, out: Array, columns: Any, first: Any, own_rows: Any) -> bool:
     foreign = False
     last, base = _at(_NO_ROW), _at(0)
     for e in range(batch.size // 2):
@@ -276,19 +303,19 @@ def _place_narrow(batch: U32, halves: U16, out: U16, columns: Any, first: Any, o
                 continue
             last, base = row, (row - first) * columns
         if column < columns:
-            out[base + column] = halves[e]
+            out[base + column] = values[e]
     return foreign
 
 
 @_compiled
-def _place_wide(batch: U32, halves: U16, out: U16, columns: Any, first: Any, own_rows: Any) -> bool:
+def _place_wide(batch: U32, values: Array, out: Array, columns: Any, first: Any, own_rows: Any) -> bool:
     foreign = False
     for e in range(batch.size // 3):
         row, column = _at(batch[3 * e]) - first, _at(batch[3 * e + 1])
         if row >= own_rows:
             foreign = True
         elif column < columns:
-            out[row * columns + column] = halves[e]
+            out[row * columns + column] = values[e]
     return foreign
 
 
@@ -308,14 +335,26 @@ def widen(halves: U16, out: U32, table: U32) -> None:
                 out[i] = table[halves[i]]
 
 
+def _one_as_written(half: Any, out: Array, table: U32) -> Any:
+    """One float16 pattern in the type of `out`."""
+    raise TypeError("for compiled code only")
+
+
+@numba.extending.overload(_one_as_written, **_OVERLOAD)
+def _(half: Any, out: Any, table: Any) -> Any:
+    if out.dtype == numba.types.uint16:
+        return lambda half, out, table: half
+    return lambda half, out, table: table[half]
+
+
 @_compiled
-def put(positions: Array, values: U16, out: U16, first: int) -> None:
-    """out[positions - first] = values; positions outside `out` are ignored. positions: unsigned [n]."""
+def put(positions: Array, values: U16, out: Array, table: U32, first: int) -> None:
+    """out[positions - first] = values; positions outside `out` are ignored. positions: unsigned [n]; table as above."""
     n = _at(out.size)
     for e in range(min(positions.size, values.size)):
         at = _at(positions[e]) - _at(first)
         if at < n:
-            out[at] = values[e]
+            out[at] = _one_as_written(values[e], out, table)
 
 
 @_compiled
@@ -334,37 +373,3 @@ def locate(words: U32, wide: bool, n_rows: int, n_columns: int, positions: Array
             values[n] = _half_bits(value)
             n += 1
     return n
-
-
-@_compiled
-def survey(words: U32, wide: bool, n_rows: int, n_columns: int, counts: Array) -> None:
-    """Adds up what is odd about overlay entries, piece by piece.
-
-    counts int64 [5]: entries outside the tensor, entries before their predecessor, entries at its place, values
-    that aren't finite in float16, and the position of the last entry plus one (0 before the first piece).
-    """
-    step = 3 if wide else 2
-    outside = back = same = infinite = 0
-    last = counts[4]
-    for e in range(words.size // step):
-        if wide:
-            row, column, value = np.int64(words[3 * e]), np.int64(words[3 * e + 1]), words[3 * e + 2]
-        else:
-            pair = words[2 * e]
-            row, column, value = np.int64(pair & _u32(0xFFFF)), np.int64(pair >> _u32(16)), words[2 * e + 1]
-        if row >= n_rows or column >= n_columns:
-            outside += 1
-            continue
-        infinite += (value & _u32(0x7FFFFFFF)) >= _u32(0x477FF000)
-        position = row * n_columns + column + 1
-        if position <= last:
-            if position == last:
-                same += 1
-            else:
-                back += 1
-        last = position
-    counts[0] += outside
-    counts[1] += back
-    counts[2] += same
-    counts[3] += infinite
-    counts[4] = last

@@ -162,7 +162,7 @@ def _about_the_header(source: ByteSource, record: RecordInfo, twice: bool) -> It
 
 
 def _about_the_payload(source: ByteSource, record: RecordInfo) -> Iterator[Finding]:
-    from lzr2 import kernels
+    from lzr2 import survey
 
     def finding(kind: str, text: str, offset: int) -> Finding:
         return Finding("finding", kind, text, record.key, offset)
@@ -181,7 +181,7 @@ def _about_the_payload(source: ByteSource, record: RecordInfo) -> Iterator[Findi
     counts = np.zeros(5, np.int64)
     wide = record.entry_nbytes == layout.WIDE_ENTRY_NBYTES
     for words in decode.overlay_words(source, record, 0, record.overlay_count):
-        kernels.survey(words, wide, record.n_rows, record.n_columns, counts)
+        survey.survey(words, wide, record.n_rows, record.n_columns, counts)
     outside, back, same, infinite = (int(n) for n in counts[:4])
     place = record.overlay_start
     if outside:

@@ -10,6 +10,8 @@ import pytest
 
 from lzr2 import kernels, lattice
 
+TABLE = lattice.widening_table().view(np.uint32)
+
 
 def interesting_patterns() -> np.ndarray:
     """Every float16 value and every midpoint between two, each with its neighbours; and random patterns."""
@@ -51,10 +53,11 @@ def test_rounding_in_batches(wide: bool) -> None:
         words[:, 0], words[:, 1] = rows, columns
     else:
         words[:, 0] = rows | columns << 16
-    out = np.zeros((rows.max() + 1) * 60_000, np.uint16)
     n_rows = int(rows.max()) + 1
-    assert kernels.apply_overlay(words.reshape(-1), wide, out, 60_000, n_rows, 0, n_rows) == 0
-    assert np.array_equal(out[:n], rounded(patterns))
+    for kind in (np.uint16, np.uint32):
+        out = np.zeros((rows.max() + 1) * 60_000, kind)
+        assert kernels.apply_overlay(words.reshape(-1), wide, out, TABLE, 60_000, n_rows, 0, n_rows) == 0
+        assert np.array_equal(out[:n], rounded(patterns) if kind == np.uint16 else TABLE[rounded(patterns)])
 
 
 @pytest.mark.slow
@@ -130,11 +133,13 @@ def test_expand_finds_the_row_of_a_bad_index(d: int) -> None:
     assert kernels.expand(indices, np.zeros((5, 3), np.uint16), out, d, min(3**d, 65_536)) == 3
 
 
-def test_put_ignores_what_is_outside() -> None:
-    out = np.zeros(10, np.uint16)
+def test_put_ignores_what_is_outside_and_widens_where_it_has_to() -> None:
     positions = np.array([4, 5, 14, 15, 2**32 - 1], np.uint32)
-    kernels.put(positions, np.arange(1, 6, dtype=np.uint16), out, 5)
-    assert out.tolist() == [2, 0, 0, 0, 0, 0, 0, 0, 0, 3]
+    for kind in (np.uint16, np.uint32):
+        out = np.zeros(10, kind)
+        kernels.put(positions, np.arange(1, 6, dtype=np.uint16), out, TABLE, 5)
+        two, three = (2, 3) if kind == np.uint16 else TABLE[[2, 3]].tolist()
+        assert out.tolist() == [two, 0, 0, 0, 0, 0, 0, 0, 0, three]
 
 
 def test_digits() -> None:

@@ -109,7 +109,7 @@ def test_full_size_blocks_are_small_and_a_partition():
     assert sum(counts.values()) == 2_567_463_684
     kinds = {type(block.module).__name__ for block in blocks if counts[block.name] > 4_000_000}
     assert kinds == {"BasicTransformerBlock", "ResnetBlock2D", "Upsample2D"}
-    assert max(counts.values()) < 45_000_000
+    assert max(counts.values()) < 50_000_000
     assert counts["rest"] < 100_000
     names = [type(blocks[i].module).__name__ for i in execution_order(blocks)]
     assert names.count("BasicTransformerBlock") == 70
