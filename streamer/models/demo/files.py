@@ -8,10 +8,10 @@ _HERE = Path(__file__).resolve().parent
 
 
 def demo_directory() -> Path:
-    """The demo's pipeline in diffusers layout."""
+    """The directory of the demo's whole pipeline in diffusers layout; part of the package, not to be written to."""
     return _HERE / "pipeline"
 
 
 def demo_concepts() -> tuple[str, ...]:
-    """The names of the things that the demo can draw."""
-    return tuple((_HERE / "concepts.txt").read_text("utf-8").split("\n")[:-1])
+    """The names of the 148 things that the demo can draw, each usable as a prompt; in a fixed order."""
+    return tuple((_HERE / "concepts.txt").read_text("utf-8").splitlines())

@@ -3,56 +3,81 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from platformdirs import user_cache_path
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import lzr2
+from lzr2.errors import IoFailedError
+from streamer.errors import WeightsFileError
 from streamer.models.demo.files import demo_directory
 
 
 def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | None = None) -> Path:
-    """The path of a complete LZR2 file with exactly the demo's U-Net; made if it isn't there or is damaged.
+    """The path of an LZR2 file that holds the demo's U-Net bit for bit; made if it isn't there or is damaged.
 
-    Several processes may call this at once: each writes a file of its own and puts it in place whole.
+    An existing file is compared with the packaged weights tensor by tensor (a fraction of a second), so that a
+    damaged one never draws. Several processes may call this at once: each writes a file of its own and puts it
+    in place whole. Memory: the packaged weights (19 MB) and, while encoding, at most twice the largest tensor.
 
     Args:
-        cache_dir: where to keep it; None: the user's cache directory, or the temporary one if that can't be written.
-        notify: told in one line when the file is being made.
+        cache_dir: where to keep it; None: the user's cache directory, or a temporary one if that can't be written.
+        notify: told in one line when the file is being made, and where.
+
+    Raises WeightsFileError where the file isn't there and can't be written.
     """
     packed = demo_directory() / "unet" / "diffusion_pytorch_model.safetensors"
-    digest = hashlib.sha256(packed.read_bytes()).hexdigest()[:16]
-    folder = cache_dir if cache_dir is not None else _writable_cache()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"demo-unet-{digest}.lzr2"
-    if not _is_whole(path, packed):
-        if notify is not None:
-            notify(f"Encoding the demo's U-Net losslessly to {path} (once)")
-        lzr2.save_file(load_file(packed), path)
-    return path
+    name = f"demo-unet-{hashlib.sha256(packed.read_bytes()).hexdigest()[:16]}.lzr2"
+    folders = [cache_dir] if cache_dir is not None else [user_cache_path("lzr2-streamer"), _temporary_folder()]
+    for folder in folders:
+        if _is_exact(folder / name, packed):
+            return folder / name
+    failures = []
+    for folder in folders:
+        try:
+            _require_writable(folder)
+            if notify is not None:
+                notify(f"Encoding the demo's U-Net losslessly to {folder / name} (once)")
+            lzr2.save_file(load_file(packed), folder / name)
+            return folder / name
+        except (OSError, IoFailedError) as error:
+            failures.append(str(error))
+    raise WeightsFileError(
+        str(folders[0] / name),
+        f"the demo's weights can't be written: {'; '.join(failures)}.",
+        "Free 80 MB there, or set XDG_CACHE_HOME or TMPDIR to a folder that can be written.",
+    )
 
 
-def _is_whole(path: Path, packed: Path) -> bool:
-    """Whether the file has every record from the first to the last byte; its header says how large each is."""
-    from safetensors import safe_open
-
-    if not path.is_file():
-        return False
+def _is_exact(path: Path, packed: Path) -> bool:
+    """Whether the file holds the packaged weights and nothing else, compared as bits: NaNs and zeros' signs count."""
     try:
-        with lzr2.open(path) as file, safe_open(packed, framework="numpy") as wanted:
-            return set(file.keys()) == set(wanted.keys())
-    except lzr2.Lzr2Error:
+        if not path.is_file():
+            return False
+        with lzr2.open(path) as made, safe_open(packed, framework="numpy") as wanted:
+            keys = wanted.keys()
+            return set(made.keys()) == set(keys) and all(
+                made.shape(key) == (tensor := wanted.get_tensor(key)).shape
+                and np.array_equal(made.get_tensor(key).view(np.uint16), tensor.view(np.uint16))
+                for key in keys
+            )
+    except (OSError, lzr2.Lzr2Error):
         return False
 
 
-def _writable_cache() -> Path:
-    folder = user_cache_path("lzr2-streamer")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return Path(tempfile.gettempdir()) / "lzr2-streamer"
+def _require_writable(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _temporary_folder() -> Path:
+    # The temporary directory is often everybody's: one folder a user, so that nobody waits on another's rights.
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir()) / f"lzr2-streamer{user}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 from streamer.models.demo import demo_concepts, demo_directory
 
@@ -19,3 +21,18 @@ def test_there_are_148_different_concepts():
     concepts = demo_concepts()
     assert len(set(concepts)) == len(concepts) == 148
     assert all(concept == concept.strip() and concept for concept in concepts)
+
+
+def test_the_model_brings_its_own_defaults():
+    defaults = json.loads((demo_directory() / "streamer.json").read_text())
+    assert {key: defaults[key] for key in ("steps", "guidance", "width", "height")} == {
+        "steps": 25,
+        "guidance": 2.5,
+        "width": 64,
+        "height": 64,
+    }
+
+
+def test_asking_for_the_demo_does_not_load_torch():
+    code = "import sys, streamer.models.demo; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
