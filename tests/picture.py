@@ -11,6 +11,7 @@ from PIL import Image
 from streamer.models.demo import demo_concepts
 
 SIDE = 64
+MOST = 0.2  # a picture's distance to its own concept: 0.12 on average, 0.39 to others
 _SHEET = Path(__file__).parent / "data" / "demo" / "references.png"
 
 
@@ -35,3 +36,12 @@ def distance(picture: Image.Image, concept: str) -> float:
 def nearest_concept(picture: Image.Image) -> str:
     """The concept whose picture is nearest."""
     return min(references(), key=lambda concept: distance(picture, concept))
+
+
+def assert_shows(picture: Image.Image, concept: str) -> None:
+    """Passes only if the concept is the nearest of the 148, and near: something grey is nearest to something too."""
+    nearest = nearest_concept(picture)
+    far = distance(picture, concept)
+    told = f"asked for {concept!r} ({far:.3f} away), nearest is {nearest!r} ({distance(picture, nearest):.3f})"
+    assert nearest == concept, told
+    assert far < MOST, f"nothing like it: {told}; at most {MOST}"

@@ -10,8 +10,10 @@ each, in the order of the demo's list. The same input gives the same file.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -61,6 +63,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, nargs="?", default=DEFAULT)
     args = parser.parse_args()
+    if importlib.util.find_spec("resvg_py") is None:
+        parser.error("resvg-py isn't installed: pip install resvg-py==0.5.0")
+    if shutil.which("npm") is None:
+        parser.error("npm isn't installed; it comes with Node.js")
     concepts = demo_concepts()
     icons = fetch_icons()
     sheet = Image.new("RGB", (COLUMNS * SIDE, -(-len(concepts) // COLUMNS) * SIDE), "white")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import resource
 import shutil
 import struct
@@ -86,6 +87,8 @@ def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], tensors: I
             file.write(struct.pack("<Q", len(text)) + text)
             for _, tensor in tensors:
                 file.write(np.ascontiguousarray(tensor).data)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -115,12 +118,14 @@ def main() -> int:
         parser.error("the output's name ends in .lzr2 or .safetensors")
     if not args.output.parent.is_dir():
         parser.error(f"{args.output.parent} is not a directory")
+    if not args.config.is_file():
+        parser.error(f"{args.config} is not a file; give a U-Net's config.json")
     shapes = tensor_shapes(json.loads(args.config.read_text("utf-8")))
     count = sum(math.prod(shape) for shape in shapes.values())
     needed = int(count * BYTES_A_WEIGHT.get((args.weights, args.output.suffix), 2)) + (1 << 20)
     free = shutil.disk_usage(args.output.parent).free
     if free < needed:
-        parser.error(f"{args.output.parent} has {free:,} bytes free; up to {needed:,} are needed")
+        parser.error(f"{args.output.parent} has {free:,} bytes free; up to {needed:,} are needed: choose another disk")
 
     print(f"{len(shapes):,} tensors, {count:,} weights")
     started = time.monotonic()
