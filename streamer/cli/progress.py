@@ -83,7 +83,10 @@ class StepProgress:
         elif not self._quiet and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._console.print(
-                f"{self._title}: step {number}/{self._steps}  {reading().text()}", markup=False, highlight=False
+                f"{self._title}: step {number}/{self._steps}  {reading().text()}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
 
     def __exit__(
