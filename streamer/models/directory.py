@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ _SMALL_FILES = re.compile(
     r"|(text_encoder|text_encoder_2|vae|unet)/config\.json",
     re.ASCII,
 )
+_DISK_TROUBLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 _HUB_SECONDS = 20.0  # that the hub may take to answer
 _CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 
@@ -114,8 +116,11 @@ def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
     except HfHubHTTPError as error:
         raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+            raise
         cached = try_to_load_from_cache(model, "model_index.json")
         if isinstance(cached, str):
+            notify(f"The hub can't be reached ({type(error).__name__}): using what was fetched before")
             return Path(cached).parent
         raise ModelError(
             model,

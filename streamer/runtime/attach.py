@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings
-from streamer.plan import Plan, lay_out
+from streamer.plan import Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.hooks import StreamHooks
@@ -101,10 +101,14 @@ def attach(
         )
         for block in blocks
     ]
+    engine: Engine | None = None
     try:
-        binder = Binder(blocks, device, dtype)
-        engine = Engine(planned, order, source, binder, settings, device, dtype)
+        # The plan first: if the budget can't work, the module keeps its weights.
+        plan = make_plan(planned, order, settings.vram_budget_nbytes)
+        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype)
+        return StreamHandle(engine, StreamHooks(root, blocks, engine), source)
     except BaseException:
+        if engine is not None:
+            engine.close()
         source.close()
         raise
-    return StreamHandle(engine, StreamHooks(root, blocks, engine), source)

@@ -71,7 +71,7 @@ class Binder:
         nothing = torch.full((), math.nan, dtype=dtype, device=device)
         self._parameters: list[list[nn.Parameter]] = []
         self._placeholders: list[list[torch.Tensor]] = []
-        self._bound: set[int] = set()
+        self._bound: dict[int, bool] = {}  # False: an interrupt may have left it half way
         for block in blocks:
             placeholders = [nothing.expand(place.shape) for place in block.places]
             self._placeholders.append(placeholders)
@@ -81,19 +81,21 @@ class Binder:
 
     def bind(self, block: int, views: Sequence[torch.Tensor]) -> None:
         """Points the block's parameters at the views, if they aren't yet."""
-        if block in self._bound:
+        if self._bound.get(block):
             return
+        self._bound[block] = False
         for parameter, view in zip(self._parameters[block], views, strict=True):
             parameter.data = view
-        self._bound.add(block)
+        self._bound[block] = True
 
     def unbind(self, block: int) -> None:
         """Makes placeholders of the block's parameters, if they aren't yet."""
         if block not in self._bound:
             return
+        self._bound[block] = False
         for parameter, empty in zip(self._parameters[block], self._placeholders[block], strict=True):
             parameter.data = empty
-        self._bound.discard(block)
+        del self._bound[block]
 
     def unbind_all(self) -> None:
         """Makes placeholders of all parameters."""

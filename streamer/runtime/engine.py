@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
 
 import torch
 
 from streamer.config import StreamSettings
 from streamer.errors import EngineClosedError
-from streamer.plan import Block, Plan, make_plan
+from streamer.plan import Plan, make_plan
 from streamer.plan.residency import keep_order
 from streamer.runtime.bind import Binder
 from streamer.runtime.lifecycle import BlockState
@@ -38,22 +37,17 @@ class Engine:
     `release`, `begin_step` and `end_step` are for one compute thread at a time; `close` for any thread.
 
     Args:
-        blocks: with the places of their tensors.
-        order: the turns of one step, as far as known; recorded anew while the model runs.
+        plan: of the blocks; its order is recorded anew while the model runs.
         source: of the weights; the caller closes it, after the engine.
         binder: of the blocks' parameters.
         settings: budgets and threads.
         device: of the arena.
         dtype: of the weights on the device.
-
-    Raises:
-        BudgetError: the budget can't hold the largest block.
     """
 
     def __init__(
         self,
-        blocks: Sequence[Block],
-        order: Sequence[int],
+        plan: Plan,
         source: WeightSource,
         binder: Binder,
         settings: StreamSettings,
@@ -65,15 +59,17 @@ class Engine:
         self._device = device
         self._dtype = dtype
         self._binder = binder
-        self._changed = threading.Condition()
+        # Entering the lock itself can't be interrupted half way, as entering the condition could.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._closed = False
-        self._paused = False
+        self._in_step = False  # still set when a step begins: the one before was broken off
+        self._next_plan: Plan | None = None  # to be installed before anything else is loaded
         self._in_flight = 0
         self._failure: BaseException | None = None
         self._arena: Arena | None = None
-        self._upload: Upload
+        self._upload: Upload | None = None
         self._views: tuple[tuple[torch.Tensor, ...], ...] = ()
-        plan = make_plan(blocks, order, settings.vram_budget_nbytes)
         self._cache = self._make_cache(source, plan)
         self._source: WeightSource = self._cache
         self._trace = OrderTrace(plan.order)
@@ -98,82 +94,112 @@ class Engine:
     # The compute thread's side
 
     def begin_step(self) -> None:
-        """A forward of the whole module starts. What an interrupted one left in use is let go."""
+        """A forward of the whole module starts. After one that was broken off, everything is loaded afresh.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+            Exception: whatever a worker raised; the next step starts afresh.
+        """
         self._require_open()
-        for block in self._schedule.states.which(BlockState.ACTIVE):
-            self.release(block)
+        if self._in_step and self._next_plan is None:
+            self._next_plan = self.plan
+        self._in_step = True
+        self._install_next_plan()
         self._trace.begin()
         self.stats.begin_step()
         for block in self._pinned():
             self.acquire(block)
 
     def end_step(self) -> None:
-        """The forward ended. If it ran in another order than planned, the next follows the new one."""
+        """The forward ended. If it ran in another order than planned, the next follows the new one.
+
+        Raises:
+            EngineClosedError: the engine was closed meanwhile: what was computed isn't the model's result.
+        """
+        self._require_open()
         for block in self._pinned():
             self.release(block)
         self.stats.end_step()
         order = self._trace.finish()
-        if order is not None and not self._closed:
-            self._replan(order)
+        if order is not None:
+            self._next_plan = make_plan(self.plan.blocks, order, self._settings.vram_budget_nbytes)
+            self._install_next_plan()
+            self.stats.replanned()
+        self._in_step = False
 
     def acquire(self, block: int) -> None:
         """Returns when the block's parameters hold its weights; what is computed then reads them.
 
         Raises:
             EngineClosedError: the engine was closed.
-            Exception: whatever a worker raised, with its traceback; the next call starts afresh.
+            Exception: whatever a worker raised, with its traceback; the next step starts afresh.
         """
         started = time.perf_counter()
-        with self._changed:
+        with self._lock:
             self._require_open()
             expected = self._schedule.expect(block)
             if not self.plan.blocks[block].pinned:
                 self._trace.note(block)
             self._changed.notify_all()
-            while not self._schedule.take(block):
-                self._raise_failure()
-                self._require_open()
-                if self._settings.workers:
-                    self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
-                    continue
-                claim = self._claim()
-                if claim is None:
-                    raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
-                self._changed.release()
-                try:
-                    self._load(claim)
-                except BaseException as error:  # noqa: BLE001 - raised above, when everything is in order again
-                    self._fail(error)
-                finally:
-                    self._changed.acquire()
-        self._upload.before_use(block)
-        self._binder.bind(block, self._views[block])
+        while (there := self._taken(block)) is None:
+            if not self._settings.workers:
+                self._load_inline(block)
+        upload, views = there
+        upload.before_use(block)
+        self._binder.bind(block, views)
         seconds = time.perf_counter() - started
         self.stats.waited(self.plan.blocks[block].name, seconds, surprised=not expected)
 
     def release(self, block: int) -> None:
-        """What is computed from now on doesn't read the block's weights. Without effect on a block not in use."""
-        if self._closed or self._schedule.states[block] is not BlockState.ACTIVE:
-            return
-        self._upload.after_use(block)
+        """What is computed from now on doesn't read the block's weights. Without effect on a block not in use.
+
+        Raises:
+            EngineClosedError: the engine was closed while the block ran: it may have computed with placeholders.
+        """
+        with self._lock:
+            self._require_open()
+            upload = self._upload
+            if upload is None or self._schedule.states[block] is not BlockState.ACTIVE:
+                return
+        upload.after_use(block)
         if block not in self.plan.resident:
             self._binder.unbind(block)
-        with self._changed:
+        with self._lock:
             self._schedule.release(block)
             self._changed.notify_all()
 
+    def _taken(self, block: int) -> tuple[Upload, tuple[torch.Tensor, ...]] | None:
+        """What the block is used with, if it is there; else None, with workers after a while."""
+        with self._lock:
+            self._require_open()
+            if self._failure is not None:
+                raise self._failure
+            if self._upload is not None and self._schedule.take(block):
+                return self._upload, self._views[block]
+            if self._settings.workers:
+                self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
+            return None
+
+    def _load_inline(self, block: int) -> None:
+        with self._lock:
+            claim = self._claim()
+        if claim is None:
+            raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
+        self._load(claim)
+
     def close(self) -> None:
         """Stops and joins the workers, and lets go of all memory. Any thread; further calls do nothing."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
             self._closed = True
             self._changed.notify_all()
         self._threads.join()
-        self._upload.drain()
+        if self._upload is not None:
+            self._upload.drain()
         self._binder.unbind_all()
         self._views = ()
-        del self._upload
+        self._upload = None
         self._cache.close()
         if self._arena is not None:
             self._arena.close()
@@ -181,7 +207,7 @@ class Engine:
     # The workers' side
 
     def _load_next(self) -> bool:
-        with self._changed:
+        with self._lock:
             while (claim := self._claim()) is None:
                 if self._closed:
                     return False
@@ -190,7 +216,7 @@ class Engine:
         return True
 
     def _claim(self) -> Claim | None:
-        if self._closed or self._paused or self._failure is not None:
+        if self._closed or self._next_plan is not None or self._failure is not None:
             return None
         claim = self._schedule.claim()
         if claim is not None:
@@ -201,66 +227,56 @@ class Engine:
         try:
             started = time.perf_counter()
             place = self.plan.blocks[claim.block].tensors[claim.tensor]
-            targets = self._upload.targets(claim.block)
-            if targets is None:
+            upload = self._upload
+            targets = upload.targets(claim.block) if upload is not None else None
+            if upload is None or targets is None:
                 return
             self._source.read_into(place.key, targets[claim.tensor])
-            with self._changed:
+            with self._lock:
                 complete = self._schedule.is_last(claim)
             if complete:
-                self._upload.send(claim.block)
+                upload.send(claim.block)
             self.stats.loaded(place.nbytes, time.perf_counter() - started)
             if complete:
-                with self._changed:
+                with self._lock:
                     self._schedule.arrived(claim.block)
         finally:
-            with self._changed:
+            with self._lock:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             if self._failure is None:
                 self._failure = error
             self._changed.notify_all()
 
     # What happens seldom
 
-    def _raise_failure(self) -> None:
-        """Raises what a worker raised, once nothing is on its way any more, and starts afresh. Called locked."""
-        if self._failure is None:
-            return
-        self._wait_for_loads()
-        error, self._failure = self._failure, None
-        if not self._closed:
+    def _install_next_plan(self) -> None:
+        """Makes the plan that waits, if any, the one in force. Interrupted, it is done again before the next step."""
+        with self._lock:
+            if self._next_plan is None:
+                return
+            while self._in_flight and self._settings.workers:
+                self._changed.wait(0.1)
+            self._in_flight = 0
             self._binder.unbind_all()
-            self._install(self.plan)
-        raise error
-
-    def _replan(self, order: Sequence[int]) -> None:
-        with self._changed:
-            self._paused = True
-            self._wait_for_loads()
-            self._binder.unbind_all()
-            self._install(make_plan(self.plan.blocks, order, self._settings.vram_budget_nbytes))
-            self._paused = False
+            self._install(self._next_plan)
+            self._failure = None
+            self._next_plan = None
             self._changed.notify_all()
-        self.stats.replanned()
-
-    def _wait_for_loads(self) -> None:
-        while self._in_flight:
-            self._changed.wait(0.1)
 
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
-        if self._arena is not None:
-            # What is made anew goes first: old and new together would break the budget.
+        # What was there goes first: old and new together would break the budget.
+        if self._upload is not None:
             self._upload.drain()
-            del self._upload
-            self._views = ()
-            if self._arena.nbytes < plan.arena_nbytes:
-                self._arena.close()
-                self._arena = None
+        self._upload = None
+        self._views = ()
+        if self._arena is not None and self._arena.nbytes < plan.arena_nbytes:
+            self._arena.close()
+            self._arena = None
         if self._arena is None:
             self._arena = Arena(plan.arena_nbytes, self._device)
         arena = self._arena

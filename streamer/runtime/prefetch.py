@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Callable
 
-JOIN_SECONDS = 2.0
-"""Longest that stopping waits for the workers; each ends after the tensor it is at."""
+JOIN_SECONDS = 1.5
+"""Longest that stopping waits for all workers together; each ends after the tensor it is at."""
 
 
 class PrefetchThreads:
@@ -31,8 +32,9 @@ class PrefetchThreads:
 
     def join(self) -> None:
         """Waits for the threads to end; the engine must have told them to stop."""
+        deadline = time.monotonic() + JOIN_SECONDS
         for thread in self._threads:
-            thread.join(JOIN_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
         alive = [thread.name for thread in self._threads if thread.is_alive()]
         if alive:
             warnings.warn(

@@ -90,9 +90,12 @@ class MemorySource:
             raise self.fails.pop(key)
 
 
-def stream_tower(tower: Tower, settings: StreamSettings) -> tuple[StreamHandle, MemorySource]:
+def stream_tower(
+    tower: Tower, settings: StreamSettings, gates: dict[str, threading.Event] | None = None
+) -> tuple[StreamHandle, MemorySource]:
     """The tower under the engine, its own weights now in a source."""
     source = MemorySource(tower.state_dict())
+    source.gates |= gates or {}
     blocks = tower.blocks()
     order = [1 + i for i in tower.order]
     return attach(tower, blocks, order, source, settings, torch.device("cpu"), torch.float32), source
