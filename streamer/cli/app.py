@@ -12,6 +12,7 @@ from streamer.cli.failure import report
 from streamer.cli.gen import gen
 from streamer.cli.index import index
 from streamer.cli.info import info
+from streamer.cli.interrupt import ends_in_time
 
 
 class _Commands(typer.core.TyperGroup):
@@ -59,7 +60,8 @@ def _root(
 def main() -> None:
     """Runs the command line and exits: 0 done, 2 an error that the user can act on, 130 interrupted."""
     try:
-        app()
+        with ends_in_time():
+            app()
     finally:
         # Ending, Python would look through hundreds of thousands of objects for garbage: a second and more.
         gc.freeze()

@@ -15,6 +15,7 @@ from streamer.cli.pictures import PictureNames, save
 from streamer.cli.progress import Reading, StepProgress
 
 if TYPE_CHECKING:
+    from streamer.models.defaults import Defaults
     from streamer.models.pipeline import Request, StreamedPipeline
 
 
@@ -27,6 +28,36 @@ class Wishes:
     width: int | None
     height: int | None
     negative: str | None
+
+    def request(self, prompt: str, seed: int, defaults: Defaults) -> Request:
+        """The request for one picture.
+
+        Raises:
+            SettingError: a number is out of its range, or the prompt is no text.
+        """
+        from streamer.models.pipeline import Request
+
+        return Request(
+            prompt=prompt,
+            negative=self.negative,
+            seed=seed,
+            steps=self.steps if self.steps is not None else defaults.steps,
+            guidance=self.guidance if self.guidance is not None else defaults.guidance,
+            width=self.width if self.width is not None else defaults.width,
+            height=self.height if self.height is not None else defaults.height,
+        )
+
+    def check(self, prompts: list[str], seed: int | None, count: int) -> None:
+        """Returns only if nothing that the user said makes no sense; before anything is loaded or fetched.
+
+        Raises:
+            SettingError: as `request`.
+        """
+        from streamer.models.defaults import Defaults
+
+        for prompt in prompts or ["x"]:
+            for number in {seed or 0, (seed or 0) + count - 1}:
+                self.request(prompt, number, Defaults())
 
 
 class Drawing:
@@ -55,7 +86,7 @@ class Drawing:
 
     def draw(self, prompt: str, seed: int) -> Path:
         """Draws and saves one picture; returns its path."""
-        request = self._request(prompt, seed)
+        request = self._wishes.request(prompt, seed, self._pipeline.defaults)
         path = self._names.next(prompt, seed)
         started = time.perf_counter()
         with StepProgress(self._console, prompt, request.steps, quiet=self._quiet) as progress:
@@ -101,20 +132,6 @@ class Drawing:
             "blocks": len(plan.blocks),
             "resident_blocks": len(plan.resident),
         }
-
-    def _request(self, prompt: str, seed: int) -> Request:
-        from streamer.models.pipeline import Request
-
-        wishes, defaults = self._wishes, self._pipeline.defaults
-        return Request(
-            prompt=prompt,
-            negative=wishes.negative,
-            seed=seed,
-            steps=wishes.steps if wishes.steps is not None else defaults.steps,
-            guidance=wishes.guidance if wishes.guidance is not None else defaults.guidance,
-            width=wishes.width if wishes.width is not None else defaults.width,
-            height=wishes.height if wishes.height is not None else defaults.height,
-        )
 
     def _reading(self) -> Reading:
         handle = self._pipeline.handle

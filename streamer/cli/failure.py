@@ -19,9 +19,16 @@ def message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in _ACTIONABLE:
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_torchs_memory_error(error):
         return "There isn't enough memory. Use smaller budgets, or a smaller picture."
     return None
+
+
+def _is_torchs_memory_error(error: Exception) -> bool:
+    """Known by name and words: torch isn't imported for an error that may have nothing to do with it."""
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
 
 
 def report(error: Exception) -> bool:

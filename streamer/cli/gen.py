@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io as io_module
 import json
 import secrets
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -19,9 +20,6 @@ from streamer.cli.libraries import load_libraries
 from streamer.cli.pictures import PictureNames
 from streamer.config import parse_size
 from streamer.errors import SettingError
-
-if TYPE_CHECKING:
-    from streamer.models.pipeline import StreamedPipeline
 
 _ENDS = ("quit", "exit", "q")
 
@@ -125,6 +123,8 @@ def gen(
     load_libraries(bars=console.is_terminal and not quiet)
     from streamer.models.open import PipelineOptions, open_pipeline
 
+    wishes.check(prompts, seed, count)
+
     options = PipelineOptions(
         weights=weights,
         model=model,
@@ -138,30 +138,28 @@ def gen(
         io=io.value,
     )
     with open_pipeline(options, notify) as pipeline:
-        first_seed = seed if seed is not None else secrets.randbits(32)
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet)
         for prompt in prompts:
-            for i in range(count):
-                _show(drawing.draw(prompt, first_seed + i), json_line)
+            for number in _seeds(seed, count):
+                _show(drawing.draw(prompt, number), json_line)
         if interactive:
-            _loop(drawing, pipeline, first_seed, count, json_line, notify)
+            _loop(drawing, seed, count, json_line, notify)
         if json_line:
             typer.echo(json.dumps(drawing.summary(), ensure_ascii=True))
 
 
-def _loop(
-    drawing: Drawing,
-    pipeline: StreamedPipeline,
-    first_seed: int,
-    count: int,
-    json_line: bool,
-    notify: Callable[[str], None],
-) -> None:
+def _seeds(seed: int | None, count: int) -> range:
+    """Successive seeds, from the one given or from a random one."""
+    first = seed if seed is not None else secrets.randbits(32)
+    return range(first, first + count)
+
+
+def _loop(drawing: Drawing, seed: int | None, count: int, json_line: bool, notify: Callable[[str], None]) -> None:
     """Draws what is typed; a prompt that fails is told of and the next one asked for."""
     for prompt in _typed():
-        for i in range(count):
+        for number in _seeds(seed, count):
             try:
-                _show(drawing.draw(prompt, first_seed + i), json_line)
+                _show(drawing.draw(prompt, number), json_line)
             except Exception as error:  # noqa: BLE001 - told of; the loop goes on
                 if not report(error):
                     notify(f"Error: {type(error).__name__}: {error}")
@@ -169,6 +167,8 @@ def _loop(
 
 def _typed() -> Iterator[str]:
     """Lines from the standard input until its end or a word that ends; empty ones are left out."""
+    if isinstance(sys.stdin, io_module.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a byte that is no text doesn't end the loop
     prompting = sys.stdin.isatty()
     while True:
         if prompting:

@@ -22,7 +22,7 @@ from streamer.models.weights import open_file, open_weights
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEMO = "demo"
 
-_ACTIVATIONS_NBYTES = 1_500_000_000  # left free on a GPU when no budget is given: activations, VAE, context
+_ACTIVATIONS_NBYTES = 3_500_000_000  # left free on a GPU when no budget is given: activations, text encoders, VAE
 _FIRST_TENSOR = "conv_in.weight"  # its shape tells the demo's U-Net from SDXL's
 
 

@@ -50,6 +50,9 @@ class Request:
     height: int
 
     def __post_init__(self) -> None:
+        for text in (self.prompt, self.negative or ""):
+            if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+                raise SettingError(f"The prompt {text!a} isn't text: some of its bytes are no UTF-8.")
         for name, pixels in (("width", self.width), ("height", self.height)):
             if pixels % 8 or not 8 <= pixels <= _LARGEST_SIDE:
                 nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)

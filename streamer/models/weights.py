@@ -47,12 +47,16 @@ def open_weights(
     try:
         fit = compare(source, expected)
         if strict and (fit.unknown or fit.wrong_shape):
-            require(source.name, _without_base(fit, base), strict=True, hint=_hint(fit))
+            misfit = _without_base(fit, base)
+            require(source.name, misfit, strict=True, hint=_hint(misfit))
         _report(source.name, fit, notify)
         unusable = [key for key, _, _ in fit.wrong_shape]
         if (fit.missing or unusable) and weights is not None and base:
             notify(f"{len(fit.missing) + len(unusable)} tensors that {source.name} doesn't set come from {base[0]}")
-            source = LayeredSource([source, SafetensorsSource(base, io)], hidden=unusable)
+            below = SafetensorsSource(base, io)
+            source = LayeredSource([source, below], hidden=unusable)
+            beside = compare(below, expected)
+            _report(below.name, Fit((), beside.unknown, beside.wrong_shape), notify)
             fit = compare(source, expected)
         require(source.name, _unfilled(fit), strict=False, hint=_hint(fit))
     except BaseException:

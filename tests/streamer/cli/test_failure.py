@@ -19,6 +19,8 @@ from streamer.errors import SizeError
         (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
         (PermissionError(errno.EACCES, "Permission denied", "x.png"), "x.png"),
         (MemoryError(), "smaller budgets"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "smaller budgets"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."), "smaller budgets"),
     ],
 )
 def test_what_a_user_can_act_on_is_told(error, words, capsys):

@@ -164,6 +164,9 @@ ERRORS = {
     "output": (lambda tmp: ["x", "-o", "x.jpg"], "PNG"),
     "option": (lambda tmp: ["x", "--vram", "4GB"], "--vram-budget"),
     "steps": (lambda tmp: ["x", "--steps", "many"], "--steps"),
+    "no steps": (lambda tmp: ["x", "--steps", "0", "--model", "nobody/nothing"], "between 1 and 1000"),
+    "seed": (lambda tmp: ["x", "--seed", str((1 << 63) - 1), "--count", "2"], "out of range"),
+    "prompt": (lambda tmp: ["red \udcff apple"], "no UTF-8"),
 }
 
 
