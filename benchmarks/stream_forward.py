@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
+from streamer.bench.memory import peak_resident_nbytes
 from streamer.config import StreamSettings, parse_size
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
 from streamer.models.weights import open_weights
@@ -43,11 +43,6 @@ def inputs(config: dict[str, Any], pixels: int, batch: int) -> dict[str, Any]:
     }
 
 
-def peak_nbytes() -> int:
-    """The most resident memory that the process had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
@@ -63,7 +58,7 @@ def main() -> int:
     args = parser.parse_args()
 
     config = json.loads(args.config.read_text("utf-8"))
-    before = peak_nbytes()
+    before = peak_resident_nbytes()
     started = time.perf_counter()
     handle = None
     if args.resident:
@@ -90,7 +85,7 @@ def main() -> int:
         "weights": args.weights.name,
         "ready_seconds": round(loaded, 2),
         "step_seconds": seconds,
-        "peak_resident_nbytes": peak_nbytes(),
+        "peak_resident_nbytes": peak_resident_nbytes(),
         "resident_nbytes_before": before,
         "result_std": round(float(result.std()), 4),
         "result_sha256": digest,

@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import shutil
 import struct
 import sys
@@ -35,6 +34,7 @@ from diffusers import UNet2DConditionModel
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lzr2
+from streamer.bench.memory import peak_resident_nbytes
 
 SDXL_CONFIG = Path(__file__).parent / "sdxl" / "unet_config.json"
 OVERLAY_SHARE = 0.01
@@ -134,7 +134,7 @@ def main() -> int:
         lzr2.write_records(args.output, tensors)
     else:
         write_safetensors(args.output, shapes, tensors)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak_resident_nbytes()
     size = args.output.stat().st_size
     print(
         f"{args.output}: {size:,} bytes, {size / count:.2f} bytes a weight, "

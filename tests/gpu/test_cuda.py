@@ -53,6 +53,24 @@ def test_bit_identical_to_the_resident_unet_within_the_budget(demo_lzr2, budget,
         assert held <= min(budget, handle.plan.total_nbytes) + 4096  # placeholders take a few bytes
         for _ in range(5):
             assert torch.equal(unet(**inputs()).sample.cpu(), want)
+        assert handle.device_nbytes <= budget
+
+
+def test_the_most_that_is_ever_allocated_is_the_budget_and_the_activations(demo_lzr2):
+    config = json.loads((demo_directory() / "unet" / "config.json").read_text())
+    peaks = []
+    for budget in (UNLIMITED, 5_000_000):
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        unet = empty_unet(config)
+        settings = StreamSettings(budget, 0, 2)
+        with torch.no_grad(), stream_unet(unet, Lzr2Source(demo_lzr2), settings, CUDA, torch.float16) as handle:
+            for _ in range(3):
+                unet(**inputs())
+            peaks.append(torch.cuda.max_memory_allocated() - before - handle.device_nbytes)
+    # What is left are the activations, which don't depend on the budget.
+    assert abs(peaks[0] - peaks[1]) < 1_000_000
 
 
 def test_the_same_picture_for_every_budget_and_it_shows_what_was_asked(demo_lzr2):
