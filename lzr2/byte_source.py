@@ -45,7 +45,7 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What the operating system says of an open file; changes when it is rewritten or unlinked."""
+    """What the operating system says of an open file. Rewritten, its time changes; unlinked, it has fewer links."""
 
     nbytes: int
     mtime_ns: int
@@ -166,9 +166,11 @@ class PreadSource(ByteSource):
                 now = _state(self._fd)
             except OSError as error:
                 raise _read_failed(self.path, error) from error
-        if now != self.state:
-            what = "replaced or deleted" if now.n_links < self.state.n_links else "rewritten or truncated"
-            raise StaleFileError(f"the file was {what} while in use", path=self.name)
+        was = self.state
+        if now.n_links < was.n_links:
+            raise StaleFileError("the file was replaced or deleted while in use", path=self.name)
+        if (now.nbytes, now.mtime_ns, now.inode) != (was.nbytes, was.mtime_ns, was.inode):
+            raise StaleFileError("the file was rewritten or truncated while in use", path=self.name)
 
     def will_need(self, offset: int, nbytes: int) -> None:
         self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import platformdirs
 from lzr2 import layout
 from lzr2.fingerprint import Fingerprint
 from lzr2.record import RecordInfo
+from lzr2.temporary import create_beside
 
 _FORMAT = "lzr2-index"
 _VERSION = 1
@@ -52,14 +52,14 @@ def save(place: Path, records: tuple[RecordInfo, ...], print_: Fingerprint) -> N
         "records": rows,
     }
     place.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(prefix=".lzr2-index-", suffix=".tmp", dir=place.parent)
+    fd, temporary = create_beside(place)
     try:
         with os.fdopen(fd, "w", encoding="ascii") as file:
             json.dump(content, file, separators=(",", ":"))
-        Path(temporary).replace(place)
+        temporary.replace(place)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
 
 

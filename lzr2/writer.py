@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +18,7 @@ from lzr2.byte_source import require_little_endian
 from lzr2.encode import FittedTensor, Target, fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError
 from lzr2.record import EncodedTensor
+from lzr2.temporary import create_beside
 
 Array = npt.NDArray[Any]
 _BUFFER_NBYTES = 1 << 20
@@ -38,10 +38,9 @@ class Writer:
         self.path = Path(path)
         self._keys: set[str] = set()
         try:
-            fd, name = tempfile.mkstemp(prefix=f".{self.path.name[:80]}.", suffix=".tmp", dir=self.path.parent)
+            fd, self._temporary = create_beside(self.path)
         except OSError as error:
             raise _failed(self.path, error) from error
-        self._temporary = Path(name)
         self._file: BinaryIO | None = os.fdopen(fd, "wb", buffering=_BUFFER_NBYTES)
         try:
             self._write(layout.MAGIC)
@@ -84,7 +83,6 @@ class Writer:
         file = self._open_file()
         try:
             file.flush()
-            os.fchmod(file.fileno(), 0o666 & ~_umask()) if hasattr(os, "fchmod") else None
             os.fsync(file.fileno())
             file.close()
             self._temporary.replace(self.path)
@@ -203,13 +201,6 @@ def save_file(
         yield from tensors.items()
 
     write_records(path, arrays(), d=d, overlay_fraction=overlay_fraction, max_error=max_error)
-
-
-def _umask() -> int:
-    # The only way to ask is to set; between the two calls files are private, never too open.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _sync_folder(folder: Path) -> None:

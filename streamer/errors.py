@@ -127,6 +127,17 @@ class SettingError(StreamerError):
     """A setting has a value that can't work together with the model or the other settings."""
 
 
+class NoPictureError(StreamerError):
+    """The model's result isn't finite: nothing that could be shown as a picture. ``weights`` names what it ran with."""
+
+    def __init__(self, weights: str) -> None:
+        super().__init__(
+            f"No picture came out: the result with the weights in {printable(weights)} isn't finite (NaN).",
+            "The weights are damaged, or aren't made for this model or this precision.",
+        )
+        self.weights = weights
+
+
 class EngineClosedError(StreamerError):
     """A streamed module was called after its weights were let go."""
 

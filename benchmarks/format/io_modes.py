@@ -7,7 +7,6 @@ done_with() after each tensor.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 import lzr2
 from benchmarks.format import cases
 from lzr2.byte_source import IoMode
+from streamer.bench.memory import peak_resident_nbytes
 
 COPIES = 12
 
@@ -34,7 +34,7 @@ def one(path: Path, io: IoMode, how: str) -> None:
         fd = os.open(path, os.O_RDONLY)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(fd)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_resident_nbytes()
     began = time.perf_counter()
     with lzr2.open(path, io=io, sidecar=False) as file:
         for key in file.keys():
@@ -42,7 +42,7 @@ def one(path: Path, io: IoMode, how: str) -> None:
             if how == "warm, done_with":
                 file.done_with(key)
     seconds = time.perf_counter() - began
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+    grown = (peak_resident_nbytes() - before) >> 20
     print(
         f"{io:6} {how:16} {path.stat().st_size / 1e9 / seconds:6.2f} GB/s of file, peak memory + {grown} MiB",
         flush=True,

@@ -90,7 +90,7 @@ class Drawing:
         path = self._names.next(prompt, seed)
         started = time.perf_counter()
         with StepProgress(self._console, prompt, request.steps, quiet=self._quiet) as progress:
-            image = self._pipeline.generate(request, lambda step: progress.step(step, self._reading))
+            image = self._pipeline.generate(request, lambda step, steps: progress.step(step, steps, self._reading))
         save(image, path, request, Path(self._pipeline.model_name).name, Path(self._pipeline.handle.source_name).name)
         seconds = time.perf_counter() - started
         self._pictures.append(asdict(request) | {"path": str(path), "seconds": round(seconds, 3)})

@@ -31,12 +31,12 @@ class PictureNames:
 
     Args:
         output: a file, a directory (existing, or written with a slash at the end), or None for the current one.
-        count: of pictures to come, or None if that isn't known; more than one file in ``output`` is numbered.
+        count: of pictures to come; more than one file in ``output`` is numbered. None if that isn't known: all are.
     """
 
     def __init__(self, output: str | None, count: int | None) -> None:
         self._number = 0
-        self._numbered = count != 1
+        self._count = count
         self._file: Path | None = None
         self._folder = Path()
         if output is not None:
@@ -56,10 +56,10 @@ class PictureNames:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._number += 1
         if self._file is not None:
-            if not self._numbered:
+            if self._count == 1:
                 return self._file
             return self._file.with_name(f"{self._file.stem}-{self._number}{self._file.suffix}")
-        stem = f"{slug(prompt)}-{seed}"
+        stem = f"{slug(prompt)}-{seed}" if self._count is not None else f"{self._number}-{slug(prompt)}-{seed}"
         path = self._folder / f"{stem}.png"
         again = 1
         while path.exists():

@@ -76,14 +76,14 @@ class StepProgress:
             self._live.start()
         return self
 
-    def step(self, number: int, reading: Callable[[], Reading]) -> None:
-        """Step ``number`` of the picture has ended."""
+    def step(self, number: int, steps: int, reading: Callable[[], Reading]) -> None:
+        """Step ``number`` of ``steps`` has ended: some schedulers make more than are asked for."""
         if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=number, reading=reading().text())
+            self._live.update(self._task, completed=number, total=steps, reading=reading().text())
         elif not self._quiet and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self._console.print(
-                f"{self._title}: step {number}/{self._steps}  {reading().text()}",
+                f"{self._title}: step {number}/{steps}  {reading().text()}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

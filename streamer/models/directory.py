@@ -53,14 +53,18 @@ class ModelDirectory:
 
     def unet_files(self) -> tuple[Path, ...]:
         """The safetensors files of the model's own U-Net, plain ones first choice; empty if it isn't there."""
-        folder = self.root / "unet"
-        for stem in (_UNET_STEM, f"{_UNET_STEM}.fp16"):
-            if (folder / f"{stem}.safetensors").is_file():
-                return (folder / f"{stem}.safetensors",)
-            shards = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.safetensors"))
-            if shards:
-                return tuple(shards)
-        return ()
+        return diffusers_files(self.root / "unet")
+
+
+def diffusers_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a part in diffusers' naming, plain ones first choice; empty if there are none."""
+    for stem in (_UNET_STEM, f"{_UNET_STEM}.fp16"):
+        if (folder / f"{stem}.safetensors").is_file():
+            return (folder / f"{stem}.safetensors",)
+        shards = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.safetensors"))
+        if shards:
+            return tuple(shards)
+    return ()
 
 
 def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) -> ModelDirectory:
@@ -98,9 +102,12 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) ->
 
 
 def _variant(root: Path) -> str | None:
-    plain = root / "text_encoder" / "model.safetensors"
-    half = root / "text_encoder" / "model.fp16.safetensors"
-    return "fp16" if half.is_file() and not plain.is_file() else None
+    """Half precision if a part has it and not the plain weights; parts without it are loaded plain all the same."""
+    for part, stem in _WEIGHT_STEMS.items():
+        plain = [*(root / part).glob(f"{stem}.safetensors"), *(root / part).glob(f"{stem}-*.safetensors")]
+        if not plain and any((root / part).glob(f"{stem}.fp16*.safetensors")):
+            return "fp16"
+    return None
 
 
 def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
@@ -148,11 +155,12 @@ def choose_files(files: Sequence[str], *, with_unet: bool) -> tuple[str, ...]:
     chosen = [file for file in files if _SMALL_FILES.fullmatch(file)]
     stems = dict(_WEIGHT_STEMS) | ({"unet": _UNET_STEM} if with_unet else {})
     for part, stem in stems.items():
-        for name in (f"{stem}.fp16", stem):
-            shard = re.compile(rf"{part}/{re.escape(name)}(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
-            matches = [file for file in files if shard.fullmatch(file)]
+        for variant in (r"\.fp16", ""):
+            weights = re.compile(rf"{part}/{stem}{variant}(-\d+-of-\d+)?\.safetensors")
+            index = re.compile(rf"{part}/{stem}({variant}\.safetensors\.index|\.safetensors\.index{variant})\.json")
+            matches = [file for file in files if weights.fullmatch(file)]
             if matches:
-                chosen.extend(matches)
+                chosen.extend([*matches, *(file for file in files if index.fullmatch(file))])
                 break
     return tuple(chosen)
 

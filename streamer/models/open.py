@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+from diffusers import UNet2DConditionModel
 
 from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import ModelError, WeightsFileError
@@ -15,9 +17,11 @@ from streamer.models.defaults import read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type
 from streamer.models.directory import ModelDirectory, find_model
+from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.unet import empty_unet, expected_tensors
-from streamer.models.weights import open_file, open_weights
+from streamer.models.weights import files_of_folder, open_file, open_weights
+from streamer.sources.base import WeightSource
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEMO = "demo"
@@ -68,7 +72,7 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
     device = choose_device(options.device)
     dtype = compute_type(device)
     model, weights = _choose_model(options, notify)
-    unet = empty_unet(model.config("unet"))
+    unet = _empty_unet(model)
     source = open_weights(
         weights,
         _base_files(options.base, model),
@@ -78,6 +82,7 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
         notify=notify,
     )
     try:
+        _read_one(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_for_weights(device)
         ram, hold_only_smaller = options.ram_budget_nbytes, False
@@ -93,6 +98,24 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
     return load_pipeline(model, unet, source, settings, device, dtype, options.scheduler)
 
 
+def _empty_unet(model: ModelDirectory) -> UNet2DConditionModel:
+    config = model.config("unet")
+    try:
+        return empty_unet(config)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError) as error:
+        problem = f"its unet/config.json describes no U-Net that can be built ({type(error).__name__}: {error})."
+        raise ModelError(model.name, problem) from error
+
+
+def _read_one(
+    source: WeightSource, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype, notify: Callable[[str], None]
+) -> None:
+    """Reads the smallest tensor: on a machine's first run that compiles the decoder, which is better done here."""
+    key = min(shapes, key=lambda key: math.prod(shapes[key]))
+    with told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
+        source.read_into(key, torch.empty(shapes[key], dtype=dtype))
+
+
 def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tuple[ModelDirectory, Path | None]:
     """The model's directory and the weights; without either it is the embedded demo, without a model what fits."""
     weights = options.weights
@@ -100,7 +123,8 @@ def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tu
         raise WeightsFileError(str(weights), "there is no such file.", "Check the path.")
     name = options.model
     if name is None:
-        name = DEMO if weights is None or _is_demo(weights) else SDXL_BASE
+        given = [path for path in (weights, options.base) if path is not None]
+        name = DEMO if weights is None or any(_is_demo(path) for path in given) else SDXL_BASE
     if name == DEMO:
         model = ModelDirectory(DEMO, demo_directory(), None)
         return model, weights if weights is not None else demo_weights(notify=notify)
@@ -125,10 +149,7 @@ def _base_files(base: Path | None, model: ModelDirectory) -> tuple[Path, ...]:
         return model.unet_files()
     if not base.is_dir():
         return (base,)
-    files = tuple(sorted(base.glob("*.safetensors")))
-    if not files:
-        raise WeightsFileError(str(base), "a directory without safetensors files", "Give the unet folder of a model.")
-    return files
+    return files_of_folder(base)
 
 
 def _free_for_weights(device: torch.device) -> int:

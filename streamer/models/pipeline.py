@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL.Image import Image
 
 from streamer.config import StreamSettings
-from streamer.errors import ModelError, SettingError
+from streamer.errors import ModelError, NoPictureError, SettingError
 from streamer.models.defaults import Defaults, read_defaults
 from streamer.models.directory import ModelDirectory
 from streamer.models.schedulers import make_scheduler
@@ -80,19 +81,25 @@ class StreamedPipeline:
         self.defaults = defaults
         self.device = device
 
-    def generate(self, request: Request, on_step: Callable[[int], None] | None = None) -> Image:
+    def generate(self, request: Request, on_step: Callable[[int, int], None] | None = None) -> Image:
         """The picture that the request describes.
 
         Args:
             request: what to draw and how.
-            on_step: called after each step with its number, from 1.
+            on_step: called after each step with its number, from 1, and how many there will be: some schedulers
+                take more than are asked for.
+
+        Raises:
+            SettingError: the scheduler can't make so many steps.
+            NoPictureError: what came out are no numbers.
         """
+        self._check_steps(request.steps)
         guided = request.guidance > 1
         positive, negative, pooled, negative_pooled = self._encode(request, guided)
 
         def step_ended(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
             if on_step is not None:
-                on_step(step + 1)
+                on_step(step + 1, pipe.num_timesteps)
             return kwargs
 
         output = self.pipe(
@@ -106,9 +113,19 @@ class StreamedPipeline:
             height=request.height,
             generator=torch.Generator("cpu").manual_seed(request.seed),
             callback_on_step_end=step_ended,
+            output_type="np",
         )
-        image: Image = output.images[0]
+        if not np.isfinite(output.images).all():
+            raise NoPictureError(self.handle.source_name)
+        image: Image = self.pipe.image_processor.numpy_to_pil(output.images)[0]
         return image
+
+    def _check_steps(self, steps: int) -> None:
+        try:
+            self.pipe.scheduler.set_timesteps(steps)
+        except (ValueError, IndexError, ZeroDivisionError) as error:
+            name = type(self.pipe.scheduler).__name__
+            raise SettingError(f"{name} can't make {steps} steps ({error}).", "Try more steps.") from error
 
     def device_peak_nbytes(self) -> int | None:
         """Most memory that torch had allocated on the device, activations included; None on a CPU."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from streamer.config import ReadMethod
-from streamer.errors import WeightsFileError
+from streamer.errors import WeightsFileError, printable
+from streamer.models.directory import diffusers_files
 from streamer.sources.base import WeightSource
 from streamer.sources.fit import Fit, compare, require
 from streamer.sources.layered import LayeredSource
@@ -59,6 +60,7 @@ def open_weights(
             _report(below.name, Fit((), beside.unknown, beside.wrong_shape), notify)
             fit = compare(source, expected)
         require(source.name, _unfilled(fit), strict=False, hint=_hint(fit))
+        _require_real_numbers(source, expected)
     except BaseException:
         source.close()
         raise
@@ -72,13 +74,38 @@ def open_file(path: Path, io: ReadMethod) -> WeightSource:
         WeightsFileError: it is of no kind that can be read; the message names what it really is.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.safetensors"))
-        if not files:
-            raise WeightsFileError(str(path), "a directory without safetensors files", "Give the file itself.")
-        return SafetensorsSource(files, io)
+        return SafetensorsSource(files_of_folder(path), io)
     if _looks_like_safetensors(path):
         return SafetensorsSource([path], io)
     return Lzr2Source(path, io)
+
+
+def files_of_folder(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of one set of weights: where there are several sets, as in a U-Net's folder, the plain one.
+
+    Args:
+        folder: that may hold one file, shards, or both a plain and a half-precision set in diffusers' naming.
+
+    Raises:
+        WeightsFileError: there is none.
+    """
+    files = diffusers_files(folder) or tuple(sorted(folder.glob("*.safetensors")))
+    if not files:
+        raise WeightsFileError(
+            str(folder), "a directory without safetensors files", "Give a file, or the unet folder of a model."
+        )
+    return files
+
+
+def _require_real_numbers(source: WeightSource, expected: Collection[str]) -> None:
+    whole = [key for key in expected if not source.info(key).dtype.is_floating_point]
+    if whole:
+        raise WeightsFileError(
+            source.name,
+            f"{len(whole)} tensors hold whole numbers ({source.info(whole[0]).dtype}), {printable(whole[0])} for one: "
+            "these are quantised weights, which mean nothing without their scales",
+            "Give weights in float32, float16, bfloat16 or float8.",
+        )
 
 
 def _looks_like_safetensors(path: Path) -> bool:

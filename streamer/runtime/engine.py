@@ -94,14 +94,15 @@ class Engine:
     # The compute thread's side
 
     def begin_step(self) -> None:
-        """A forward of the whole module starts. After one that was broken off, everything is loaded afresh.
+        """A forward of the whole module starts. After one that was broken off or a fault, all is loaded afresh.
 
         Raises:
             EngineClosedError: the engine was closed.
             Exception: whatever a worker raised; the next step starts afresh.
         """
         self._require_open()
-        if self._in_step and self._next_plan is None:
+        # A fault of loading ahead, after the last step's end, is this step's only if it happens again.
+        if (self._in_step or self._failure is not None) and self._next_plan is None:
             self._next_plan = self.plan
         self._in_step = True
         self._install_next_plan()

@@ -17,11 +17,13 @@ class TensorInfo:
         shape: as stored.
         stored_nbytes: that have to be read from the file for it.
         held_nbytes: that `WeightSource.hold` will keep in memory for it, as far as can be told before reading.
+        dtype: of the values. Whole numbers are no weights: without their scale they mean nothing.
     """
 
     shape: tuple[int, ...]
     stored_nbytes: int
     held_nbytes: int
+    dtype: torch.dtype
 
 
 class HeldTensor(Protocol):

@@ -49,7 +49,7 @@ class Lzr2Source:
     def info(self, key: str) -> TensorInfo:
         """Shape and sizes of the record."""
         record = self._file.record(key)
-        return TensorInfo(record.shape, record.record_nbytes, record.n_weights * 2)
+        return TensorInfo(record.shape, record.record_nbytes, record.n_weights * 2, torch.float16)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Decodes the record; values are its float16 ones, cast to ``out``'s type."""

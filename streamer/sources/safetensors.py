@@ -93,7 +93,7 @@ class SafetensorsSource:
     def info(self, key: str) -> TensorInfo:
         """Shape and size of the tensor."""
         r = self._ranges[key]
-        return TensorInfo(r.shape, r.nbytes, r.nbytes)
+        return TensorInfo(r.shape, r.nbytes, r.nbytes, r.dtype)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Reads the tensor, straight into ``out`` where the types agree."""

@@ -203,6 +203,16 @@ def test_a_file_changed_while_open_is_an_error(change: Callable[[Path], None], i
                     file.read_inflated(key)
 
 
+@pytest.mark.parametrize("io", ["pread", "mmap"])
+def test_another_name_for_an_open_file_is_no_change(io: IoMode, tmp_path: Path) -> None:
+    write_model(tmp_path / "model.lzr2", 1.0)
+    with lzr2.open(tmp_path / "model.lzr2", io=io) as file:
+        os.link(tmp_path / "model.lzr2", tmp_path / "second")
+        assert file.get_tensor("a")[0, 0] == 1.0
+        (tmp_path / "second").unlink()
+        assert file.get_tensor("a")[0, 0] == 1.0
+
+
 _TRUNCATED_IN_A_RACE = """
 import os, sys, threading, lzr2
 path = sys.argv[1]

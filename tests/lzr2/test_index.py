@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -376,3 +377,15 @@ def test_a_scan_reads_a_thousandth_of_a_large_file(tmp_path: Path) -> None:
     assert len(index.records) == 20
     assert index.bytes_read < 0.001 * path.stat().st_size
     assert index.section_nbytes()["overlay"] == 20 * 8 * 64_000
+
+
+def test_the_sidecars_permissions_follow_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "a.lzr2"
+    lzr2.save_file({"a": np.ones((2, 2), np.float16)}, path)
+    mask = os.umask(0o027)
+    try:
+        with lzr2.open(path):
+            pass
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a.lzr2.index.json").stat().st_mode) == 0o640

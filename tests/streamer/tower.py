@@ -66,7 +66,7 @@ class MemorySource:
 
     def info(self, key: str) -> TensorInfo:
         tensor = self.tensors[key]
-        return TensorInfo(tuple(tensor.shape), tensor.nbytes, tensor.nbytes)
+        return TensorInfo(tuple(tensor.shape), tensor.nbytes, tensor.nbytes, tensor.dtype)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         self._read(key)
@@ -87,7 +87,7 @@ class MemorySource:
         if key in self.gates:
             assert self.gates[key].wait(30)
         if key in self.fails:
-            raise self.fails.pop(key)
+            raise self.fails[key]
 
 
 def stream_tower(

@@ -21,7 +21,7 @@ def draw(demo_lzr2, tmp_path):
         console = Console(file=io.StringIO(), width=300)
 
         def make(wishes: Wishes, *, quiet: bool = False) -> tuple[Drawing, io.StringIO]:
-            names = PictureNames(str(tmp_path) + "/", None)
+            names = PictureNames(str(tmp_path) + "/", 2)
             return Drawing(pipeline, wishes, names, console, quiet=quiet), console.file
 
         yield make

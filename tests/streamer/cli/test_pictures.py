@@ -78,3 +78,8 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(here, error):
         save(Failing(), here / "a.png", REQUEST, "m", "w")
     assert [path.name for path in here.iterdir()] == ["a.png"]
     assert (here / "a.png").read_bytes() == b"old"
+
+
+def test_without_an_end_in_sight_the_names_are_numbered(here):
+    names = PictureNames(None, None)
+    assert [str(names.next(prompt, 5)) for prompt in ("sun", "red star")] == ["1-sun-5.png", "2-red-star-5.png"]

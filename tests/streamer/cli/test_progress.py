@@ -19,7 +19,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, quiet: bool, betwe
     console = Console(file=text, force_terminal=terminal, width=200)
     with StepProgress(console, "a [red]cat[/red]", 4, quiet=quiet) as steps:
         for number in range(1, 5):
-            steps.step(number, lambda: READING)
+            steps.step(number, 4, lambda: READING)
     return text.getvalue()
 
 
@@ -43,3 +43,11 @@ def test_on_a_terminal_there_is_a_live_line(monkeypatch):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_quiet_is_quiet(monkeypatch, terminal):
     assert shown(monkeypatch, terminal=terminal, quiet=True) == ""
+
+
+def test_the_steps_are_those_that_are_made(monkeypatch):
+    text = io.StringIO()
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    with StepProgress(Console(file=text, width=200), "x", 4, quiet=False) as steps:
+        steps.step(7, 7, lambda: READING)
+    assert text.getvalue().startswith("x: step 7/7")

@@ -72,6 +72,13 @@ def test_shards_and_their_index_belong_together():
     assert set(choose_files(files, with_unet=True)) == set(files)
 
 
+@pytest.mark.parametrize("index", ["model.fp16.safetensors.index.json", "model.safetensors.index.fp16.json"])
+def test_shards_in_half_precision_come_with_their_index_and_without_the_plain_ones(index):
+    half = [f"text_encoder_2/model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)] + [f"text_encoder_2/{index}"]
+    plain = ["text_encoder_2/model.safetensors", "text_encoder_2/model.safetensors.index.json"]
+    assert set(choose_files([*plain, *half], with_unet=False)) == set(half)
+
+
 def test_nothing_with_code_or_pickles_is_ever_chosen():
     files = ["unet/my_unet.py", "text_encoder/pytorch_model.bin", "pipeline.py", "vae/x.pkl", "tokenizer/a.py"]
     assert choose_files(files, with_unet=True) == ()
@@ -84,11 +91,21 @@ def test_a_directory_is_found_with_its_unet_files():
     assert [path.name for path in model.unet_files()] == ["diffusion_pytorch_model.safetensors"]
 
 
-def test_half_precision_files_are_a_variant(tmp_path):
+@pytest.mark.parametrize(
+    ("part", "half", "plain"),
+    [
+        ("text_encoder", "model.fp16.safetensors", "model.safetensors"),
+        ("text_encoder_2", "model.fp16-00001-of-00002.safetensors", "model-00001-of-00002.safetensors"),
+        ("vae", "diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.safetensors"),
+    ],
+)
+def test_half_precision_files_are_a_variant_where_the_plain_ones_are_missing(tmp_path, part, half, plain):
     (tmp_path / "model_index.json").write_text("{}")
-    (tmp_path / "text_encoder").mkdir()
-    (tmp_path / "text_encoder" / "model.fp16.safetensors").touch()
+    (tmp_path / part).mkdir()
+    (tmp_path / part / half).touch()
     assert find_model(str(tmp_path), with_unet=False, notify=lambda line: None).variant == "fp16"
+    (tmp_path / part / plain).touch()
+    assert find_model(str(tmp_path), with_unet=False, notify=lambda line: None).variant is None
 
 
 @pytest.mark.parametrize(

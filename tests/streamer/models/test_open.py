@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import time
+from functools import partial
+
 import numpy as np
 import psutil
 import pytest
@@ -9,7 +13,10 @@ import pytest
 import lzr2
 from streamer.errors import ModelError, WeightsFileError
 from streamer.models import open as opening
+from streamer.models.demo import demo_directory
 from streamer.models.open import SDXL_BASE, PipelineOptions, open_pipeline
+from streamer.models.patience import told_if_slow
+from streamer.sources.lzr2 import Lzr2Source
 
 
 def test_weights_of_the_demos_unet_are_drawn_with_the_demo(demo_lzr2):
@@ -31,6 +38,34 @@ def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):
     with pytest.raises(ModelError):
         open_pipeline(PipelineOptions(weights=path), lambda line: None)
     assert asked == [(SDXL_BASE, False)]
+
+
+def test_a_part_over_the_demos_unet_is_drawn_with_the_demo(tmp_path):
+    lzr2.save_file({"conv_out.bias": np.zeros(4, np.float16)}, tmp_path / "part.lzr2")
+    options = PipelineOptions(weights=tmp_path / "part.lzr2", base=demo_directory() / "unet")
+    with open_pipeline(options, lambda line: None) as pipeline:
+        assert pipeline.model_name == "demo"
+
+
+@pytest.mark.parametrize(
+    "change", [{"block_out_channels": "x"}, {"block_out_channels": [7, 7]}, {"down_block_types": ["None"]}]
+)
+def test_a_unet_that_cannot_be_built_is_told(tmp_path, demo_lzr2, change):
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "model_index.json").write_text("{}")
+    config = json.loads((demo_directory() / "unet" / "config.json").read_text())
+    (tmp_path / "unet" / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ModelError, match="describes no U-Net"):
+        open_pipeline(PipelineOptions(weights=demo_lzr2, model=str(tmp_path)), lambda line: None)
+
+
+def test_compiling_is_told_if_it_takes_long(demo_lzr2, monkeypatch):
+    lines: list[str] = []
+    monkeypatch.setattr(opening, "told_if_slow", partial(told_if_slow, seconds=0.0))
+    read = Lzr2Source.read_into
+    monkeypatch.setattr(Lzr2Source, "read_into", lambda *args: (time.sleep(0.2), read(*args)))
+    with open_pipeline(PipelineOptions(weights=demo_lzr2), lines.append):
+        assert any("Compiling" in line for line in lines)
 
 
 def test_a_model_without_weights_needs_its_own_unet(monkeypatch):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline
+from diffusers import PNDMScheduler, StableDiffusionXLPipeline
+from safetensors.numpy import load_file, save_file
 
 from streamer.config import UNLIMITED, parse_size
-from streamer.errors import BudgetError, ModelError, SettingError
+from streamer.errors import BudgetError, ModelError, NoPictureError, SettingError
 from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
 from streamer.models.pipeline import Request
@@ -102,11 +104,34 @@ def test_the_models_own_unet_is_not_read_when_weights_are_given(demo_lzr2, tmp_p
 
 
 def test_steps_are_told_as_they_end(demo_lzr2):
-    steps: list[int] = []
+    steps: list[tuple[int, int]] = []
     with open_pipeline(PipelineOptions(weights=demo_lzr2, device="cpu"), lambda line: None) as pipeline:
-        pipeline.generate(REQUEST, steps.append)
+        pipeline.generate(REQUEST, lambda *step: steps.append(step))
         assert pipeline.device_peak_nbytes() is None
-    assert steps == [1, 2, 3, 4]
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_a_scheduler_that_takes_more_steps_says_so(demo_lzr2):
+    steps: list[tuple[int, int]] = []
+    options = PipelineOptions(weights=demo_lzr2, device="cpu", scheduler="heun")
+    with open_pipeline(options, lambda line: None) as pipeline:
+        pipeline.generate(REQUEST, lambda *step: steps.append(step))
+    assert steps == [(i, 7) for i in range(1, 8)]
+
+
+def test_a_scheduler_that_cannot_make_so_few_steps_is_told(demo_lzr2):
+    with open_pipeline(PipelineOptions(weights=demo_lzr2, device="cpu"), lambda line: None) as pipeline:
+        pipeline.pipe.scheduler = PNDMScheduler(skip_prk_steps=False)
+        with pytest.raises(SettingError, match="PNDMScheduler can't make 2 steps"):
+            pipeline.generate(replace(REQUEST, steps=2))
+
+
+def test_weights_that_are_no_numbers_are_an_error_and_no_black_picture(tmp_path):
+    tensors = load_file(demo_directory() / "unet" / "diffusion_pytorch_model.safetensors")
+    tensors["conv_out.bias"][:] = np.nan
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(NoPictureError, match=r"w\.safetensors"):
+        drawn(replace(REQUEST, steps=1), weights=tmp_path / "w.safetensors")
 
 
 def test_the_budget_is_what_lies_on_the_device(demo_lzr2):

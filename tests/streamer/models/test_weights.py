@@ -116,3 +116,20 @@ def test_a_checkpoint_in_the_original_layout_is_recognised(tmp_path):
     save_file({"model.diffusion_model.input_blocks.0.0.weight": np.ones(2, np.float16)}, tmp_path / "w.safetensors")
     with pytest.raises(WeightsMismatchError, match="original layout"):
         opened(tmp_path / "w.safetensors")
+
+
+def test_of_two_sets_in_a_folder_the_plain_one_is_taken(tmp_path):
+    for variant, value in (("", 1.0), (".fp16", 2.0)):
+        save_file(
+            tensors(b__bias=np.full(4, value, np.float16)), tmp_path / f"diffusion_pytorch_model{variant}.safetensors"
+        )
+    source, _ = opened(tmp_path)
+    assert values(source, "b.bias") == [1, 1, 1, 1]
+    source.close()
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_quantised_weights_are_refused(tmp_path, strict):
+    save_file(tensors(b__bias=np.ones(4, np.int8)), tmp_path / "w.safetensors")
+    with pytest.raises(WeightsFileError, match=r"1 tensors hold whole numbers \(torch.int8\), b.bias for one"):
+        opened(tmp_path / "w.safetensors", strict=strict)

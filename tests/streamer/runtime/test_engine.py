@@ -137,6 +137,7 @@ def test_what_a_worker_raises_comes_out_of_the_forward_and_the_next_one_works(to
                 with pytest.raises(OSError, match="the disk went away") as caught:
                     run_twice(tower, x)
                 assert "_read" in "".join(traceback.format_exception(caught.value))
+                del source.fails[key]
                 assert torch.equal(tower(x), want)
 
 
@@ -228,3 +229,22 @@ def test_waiting_is_counted_for_the_block_that_was_waited_for(tower, x):
         assert waited["layers.4"] > 0.1
         assert waited["layers.4"] == max(waited.values())
         assert handle.stats.steps[0].stall_share > 0.3
+
+
+def test_a_fault_of_fetching_ahead_that_has_passed_when_the_next_step_begins_does_not_fail_it(tower, x):
+    with torch.no_grad():
+        want = tower(x)
+        handle, source = stream_tower(tower, StreamSettings(SMALLEST, 0, 1))
+        with handle:
+            # Before the last block lets go of the only slot, nothing is fetched for the next step.
+            fail = {"layers.0.weight": OSError(5, "a cable came loose")}
+            hook = tower.layers[-1].register_forward_hook(lambda *_: source.fails.update(fail))
+            assert torch.equal(tower(x), want)
+            hook.remove()
+            deadline = time.monotonic() + 30
+            while handle._engine._failure is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            source.fails.clear()
+            for _ in range(2):
+                assert torch.equal(tower(x), want)
