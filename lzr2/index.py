@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from lzr2 import sidecar
 from lzr2.byte_source import ByteSource, PreadSource, open_source
-from lzr2.errors import StaleFileError
+from lzr2.errors import ChecksumError, StaleFileError
 from lzr2.fingerprint import Fingerprint, fingerprint, record_checksum
 from lzr2.record import RecordInfo
 from lzr2.scan import Scanner, check_signature
 
+OnBytes = Callable[[int, int], None]
 SECTIONS = ("header", "aux", "offset", "scale", "indices", "overlay")
 
 
@@ -50,33 +51,52 @@ class Index:
             return cls.of_source(source, checksum=checksum, exact=exact)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, checksum: bool = False) -> Index:
+    def open(
+        cls, path: str | os.PathLike[str], *, checksum: bool = False, on_bytes: OnBytes = lambda done, total: None
+    ) -> Index:
         """The index from the file's sidecar if that is valid; otherwise built, and saved where it can be.
 
-        checksum: if there is no valid sidecar with checksums, take them (reads the whole file). Raises as `build`.
+        checksum: if there is no valid sidecar with checksums, take them (reads the whole file).
+        on_bytes: told, while checksums are taken, how many bytes of how many are done.
+        Raises as `build`.
         """
         with contextlib.closing(open_source(path)) as source:
-            return cls.of_file(source, checksum=checksum)
+            return cls.of_file(source, checksum=checksum, on_bytes=on_bytes)
 
     @classmethod
-    def of_file(cls, source: PreadSource, *, checksum: bool = False, exact: bool = False) -> Index:
+    def of_file(
+        cls,
+        source: PreadSource,
+        *,
+        checksum: bool = False,
+        exact: bool = False,
+        on_bytes: OnBytes = lambda done, total: None,
+    ) -> Index:
         """As `open`, for a file that is already open."""
-        saved = cls._saved(source)
+        saved = cls.saved(source)
         if saved is not None and not exact and (saved.has_checksums or not checksum):
             return saved
         # A sidecar with checksums isn't replaced by one without.
-        index = cls.of_source(source, checksum=checksum or (saved is not None and saved.has_checksums), exact=exact)
+        checksum = checksum or (saved is not None and saved.has_checksums)
+        index = cls.of_source(source, checksum=checksum, exact=exact, on_bytes=on_bytes)
         return index.save()
 
     @classmethod
-    def of_source(cls, source: ByteSource, *, checksum: bool = False, exact: bool = False) -> Index:
+    def of_source(
+        cls,
+        source: ByteSource,
+        *,
+        checksum: bool = False,
+        exact: bool = False,
+        on_bytes: OnBytes = lambda done, total: None,
+    ) -> Index:
         """As `build`, for a source that is already open."""
         began = time.perf_counter()
         scanner = Scanner(source, exact=exact or checksum)
         records = tuple(scanner.records())
         bytes_read = scanner.bytes_read
         if checksum:
-            records = tuple(replace(r, checksum=record_checksum(source, r)) for r in records)
+            records = tuple(_with_checksums(source, records, on_bytes))
             bytes_read += sum(r.record_nbytes for r in records)
         print_ = fingerprint(source) if isinstance(source, PreadSource) else None
         source.check_unchanged()
@@ -84,14 +104,26 @@ class Index:
         return cls(source.name, records, print_, source.nbytes, bytes_read, seconds)
 
     @classmethod
-    def _saved(cls, source: PreadSource) -> Index | None:
+    def saved(cls, source: PreadSource) -> Index | None:
+        """The index from the file's sidecar, or None if there is none that is valid for exactly this file.
+
+        Raises ChecksumError if it has checksums, and the file's head or tail differs though size, time and inode
+        say that nobody wrote to it: that is what a failing disk does.
+        """
         began = time.perf_counter()
+        now = fingerprint(source)
         for place in sidecar.candidate_paths(source.path):
             try:
                 records, saved = sidecar.load(place)
             except (OSError, ValueError, sidecar.DamagedSidecar):
                 continue
-            if saved == fingerprint(source):
+            if saved != now and replace(saved, digest=now.digest) == now and any(r.checksum for r in records):
+                raise ChecksumError(
+                    "the file's head or tail has changed, though by its time nobody wrote to it",
+                    path=source.name,
+                    advice=f"Get the file anew. If the change was meant, delete {place}.",
+                )
+            if saved == now:
                 check_signature(source)
                 seconds = time.perf_counter() - began
                 return cls(source.name, records, saved, source.nbytes, 0, seconds, True, place)
@@ -147,6 +179,12 @@ class Index:
             sums["indices"] += r.indices_nbytes
             sums["overlay"] += r.overlay_nbytes
         return sums
+
+
+def _with_checksums(source: ByteSource, records: tuple[RecordInfo, ...], on_bytes: OnBytes) -> Iterator[RecordInfo]:
+    for r in records:
+        yield replace(r, checksum=record_checksum(source, r))
+        on_bytes(r.end, source.nbytes)
 
 
 def duplicated_keys(records: Iterable[RecordInfo]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lzr2 import decode, layout
-from lzr2.byte_source import ByteSource, BytesSource, open_source
+from lzr2.byte_source import ByteSource, BytesSource, PreadSource, open_source
 from lzr2.errors import Lzr2Error, StreamError, StreamSizeError, printable
 from lzr2.index import Index, duplicated_keys
 from lzr2.record import RecordInfo
@@ -58,11 +58,13 @@ class RecordReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found in a file. `file_findings` concern no single record."""
+    """What was found in a file. `file_findings` concern no single record. `checksums`: whether the file's index has
+    checksums, which were compared."""
 
     path: str
     records: tuple[RecordReport, ...]
     file_findings: tuple[Finding, ...]
+    checksums: bool = False
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -74,11 +76,16 @@ class Report:
 
 
 def verify(
-    path: str | os.PathLike[str] | bytes, against: Mapping[str, npt.NDArray[Any]] | None = None, *, threads: int = 1
+    path: str | os.PathLike[str] | bytes,
+    against: Mapping[str, npt.NDArray[Any]] | None = None,
+    *,
+    threads: int = 1,
+    on_bytes: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Reads all of a file that matters to its weights and reports every fault and oddity; raises for neither.
 
-    against: reference tensors by key, read one at a time; each is compared as float16. Memory: a few tensors.
+    against: reference tensors by key, read one at a time; each is compared as float16. threads: that decode for the
+    comparison. on_bytes: told, record by record, how many bytes of how many are done. Memory: a few tensors.
     Raises MissingFileError and UnreadableFileError.
     """
     source: ByteSource = BytesSource(path) if isinstance(path, bytes) else open_source(path)
@@ -87,13 +94,20 @@ def verify(
             index = _index(source)
         except Lzr2Error as error:
             return Report(source.name, (), (_as_finding(error),))
-        reports = tuple(record_reports(source, index, against, threads=threads))
-        return Report(source.name, reports, tuple(_about_the_file(index, against)))
+        reports = []
+        for record, report in zip(index.records, record_reports(source, index, against, threads=threads), strict=True):
+            reports.append(report)
+            on_bytes(record.end, source.nbytes)
+        about = tuple(_about_the_file(index, against))
+        return Report(source.name, tuple(reports), about, index.has_checksums)
     finally:
         source.close()
 
 
 def _index(source: ByteSource) -> Index:
+    saved = Index.saved(source) if isinstance(source, PreadSource) else None
+    if saved is not None and saved.has_checksums:  # it was made by inflating, and knows more than the file itself
+        return saved
     try:
         return Index.of_source(source, exact=True)
     except (StreamError, StreamSizeError):

@@ -51,19 +51,25 @@ class Writer:
     def add(
         self,
         key: str,
-        tensor: EncodedTensor | Array,
+        tensor: EncodedTensor | FittedTensor | Array,
         *,
         d: int | None = None,
         overlay_fraction: float | None = None,
         max_error: float | None = None,
         nbytes: int | None = None,
     ) -> None:
-        """Appends one record. An array is encoded: losslessly as float16, or under one target (see encode.Target)."""
-        if isinstance(tensor, EncodedTensor):
+        """Appends one record. An array is encoded: losslessly as float16, or under one target (see encode.Target).
+
+        What is fitted already, by `encode.fit_tensor` on other threads, say, is written as it is.
+        """
+        if isinstance(tensor, (EncodedTensor, FittedTensor)):
             if (d, overlay_fraction, max_error, nbytes) != (None, None, None, None):
                 raise EncodeError("a target for a tensor that is encoded already", key=key)
             self._start(key, tensor.shape)
-            self._add_encoded(tensor)
+            if isinstance(tensor, FittedTensor):
+                self._add_fitted(key, tensor)
+            else:
+                self._add_encoded(tensor)
             return
         target = Target(overlay_fraction, max_error, nbytes)
         try:

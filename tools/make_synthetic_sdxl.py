@@ -17,9 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shutil
-import struct
 import sys
 import time
 import zlib
@@ -35,6 +33,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lzr2
 from streamer.bench.memory import peak_resident_nbytes
+from streamer.convert.safetensors_file import write_safetensors
 
 SDXL_CONFIG = Path(__file__).parent / "sdxl" / "unet_config.json"
 OVERLAY_SHARE = 0.01
@@ -70,29 +69,6 @@ def make_tensor(key: str, shape: tuple[int, ...], weights: str, seed: int) -> Ha
         digits = random.integers(0, 3, (rows, columns), np.uint8)
         np.copyto(dense, np.take_along_axis(levels, digits, axis=1), where=~kept)
     return dense.reshape(shape)
-
-
-def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], tensors: Iterator[tuple[str, Half]]) -> None:
-    """Streams the tensors into a safetensors file, which needs their sizes first; whole or not there."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for key, shape in shapes.items():
-        start, end = end, end + 2 * math.prod(shape)
-        header[key] = {"dtype": "F16", "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(struct.pack("<Q", len(text)) + text)
-            for _, tensor in tensors:
-                file.write(np.ascontiguousarray(tensor).data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def made_with_progress(shapes: dict[str, tuple[int, ...]], weights: str, seed: int) -> Iterator[tuple[str, Half]]:

@@ -8,11 +8,14 @@ from typing import Any
 import typer
 import typer.core
 
+from streamer.cli.encode import encode
+from streamer.cli.export import export
 from streamer.cli.failure import report
 from streamer.cli.gen import gen
 from streamer.cli.index import index
 from streamer.cli.info import info
 from streamer.cli.interrupt import ends_in_time
+from streamer.cli.verify import verify
 
 
 class _Commands(typer.core.TyperGroup):
@@ -40,6 +43,9 @@ app = typer.Typer(
 app.command()(gen)
 app.command()(index)
 app.command()(info)
+app.command()(verify)
+app.command()(encode)
+app.command()(export)
 
 
 def _version(wanted: bool) -> None:

@@ -8,17 +8,24 @@ from typing import Annotated
 
 import typer
 
+from streamer.cli.work_progress import WorkProgress
 from streamer.config import format_size
 
 
 def index(
     file: Annotated[Path, typer.Argument(help="An LZR2 file.", metavar="FILE")],
+    checksum: Annotated[
+        bool,
+        typer.Option("--checksum", help="Also take a checksum of each record (reads the file); decoding compares it."),
+    ] = False,
     json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Build or refresh the index of an LZR2 file: where each record's sections lie."""
     import lzr2
 
-    built = lzr2.Index.open(file)
+    with WorkProgress(f"Checksums of {file.name}", quiet=quiet) as progress:
+        built = lzr2.Index.open(file, checksum=checksum, on_bytes=progress.reach)
     sections = built.section_nbytes()
     if json_line:
         typer.echo(
@@ -30,6 +37,7 @@ def index(
                     "from_sidecar": built.from_sidecar,
                     "records": len(built.records),
                     "weights": built.n_weights,
+                    "checksums": built.has_checksums,
                     "section_nbytes": sections,
                     "seconds": round(built.seconds, 4),
                     "read_nbytes": built.bytes_read,
@@ -44,4 +52,5 @@ def index(
     where = (
         f"{how} {built.sidecar_path}" if built.sidecar_path else "built, but saved nowhere: no folder can be written"
     )
-    typer.echo(f"index {where} in {built.seconds:.3f} s, {format_size(built.bytes_read)} read")
+    sums = ", with checksums" if built.has_checksums else ""
+    typer.echo(f"index {where} in {built.seconds:.3f} s, {format_size(built.bytes_read)} read{sums}")

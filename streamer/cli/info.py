@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +24,7 @@ def info(
         rows = [(key, source.info(key)) for key in source.keys()]
     finally:
         source.close()
-    weights = sum(math.prod(row.shape) for _, row in rows)
+    weights = sum(row.weights for _, row in rows)
     stored = sum(row.stored_nbytes for _, row in rows)
     if json_line:
         tensors = [{"key": key, "shape": row.shape, "stored_nbytes": row.stored_nbytes} for key, row in rows]
@@ -35,7 +34,7 @@ def info(
     for column in table.columns[2:]:
         column.justify = "right"
     for key, row in rows:
-        count = math.prod(row.shape)
+        count = row.weights
         table.add_row(
             Text(key if key.isprintable() else ascii(key)[1:-1]),
             " x ".join(str(n) for n in row.shape),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from streamer.config import ReadMethod
-from streamer.errors import WeightsFileError, printable
+from streamer.errors import WeightsFileError
 from streamer.models.directory import diffusers_files
 from streamer.sources.base import WeightSource
-from streamer.sources.fit import Fit, compare, require
+from streamer.sources.fit import Fit, compare, require, require_real_numbers
 from streamer.sources.layered import LayeredSource
 from streamer.sources.lzr2 import Lzr2Source
 from streamer.sources.safetensors import SafetensorsSource
@@ -60,7 +60,7 @@ def open_weights(
             _report(below.name, Fit((), beside.unknown, beside.wrong_shape), notify)
             fit = compare(source, expected)
         require(source.name, _unfilled(fit), strict=False, hint=_hint(fit))
-        _require_real_numbers(source, expected)
+        require_real_numbers(source, expected)
     except BaseException:
         source.close()
         raise
@@ -95,17 +95,6 @@ def files_of_folder(folder: Path) -> tuple[Path, ...]:
             str(folder), "a directory without safetensors files", "Give a file, or the unet folder of a model."
         )
     return files
-
-
-def _require_real_numbers(source: WeightSource, expected: Collection[str]) -> None:
-    whole = [key for key in expected if not source.info(key).dtype.is_floating_point]
-    if whole:
-        raise WeightsFileError(
-            source.name,
-            f"{len(whole)} tensors hold whole numbers ({source.info(whole[0]).dtype}), {printable(whole[0])} for one: "
-            "these are quantised weights, which mean nothing without their scales",
-            "Give weights in float32, float16, bfloat16 or float8.",
-        )
 
 
 def _looks_like_safetensors(path: Path) -> bool:

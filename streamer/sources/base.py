@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +25,11 @@ class TensorInfo:
     stored_nbytes: int
     held_nbytes: int
     dtype: torch.dtype
+
+    @property
+    def weights(self) -> int:
+        """How many there are."""
+        return math.prod(self.shape)
 
 
 class HeldTensor(Protocol):

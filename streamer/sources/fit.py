@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from streamer.errors import WeightsMismatchError
+from streamer.errors import WeightsFileError, WeightsMismatchError, printable
 from streamer.sources.base import WeightSource
 
 
@@ -55,3 +55,23 @@ def require(path: str, fit: Fit, *, strict: bool, hint: str) -> None:
     """
     if fit.missing or (strict and not fit.exact):
         raise WeightsMismatchError(path, fit.missing, fit.unknown, fit.wrong_shape, hint)
+
+
+def require_real_numbers(source: WeightSource, keys: Collection[str]) -> None:
+    """Returns only if these tensors hold floating-point numbers.
+
+    Args:
+        source: that has them.
+        keys: of the tensors.
+
+    Raises:
+        WeightsFileError: some hold whole numbers; whatever they stand for isn't known here.
+    """
+    whole = [key for key in keys if not source.info(key).dtype.is_floating_point]
+    if whole:
+        raise WeightsFileError(
+            source.name,
+            f"{len(whole)} tensors hold whole numbers ({source.info(whole[0]).dtype}), {printable(whole[0])} for one: "
+            "these are quantised weights, which mean nothing without their scales",
+            "Give weights in float32, float16, bfloat16 or float8.",
+        )

@@ -389,3 +389,24 @@ def test_the_sidecars_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a.lzr2.index.json").stat().st_mode) == 0o640
+
+
+def test_with_checksums_a_changed_tail_is_an_error_and_not_another_file(path: Path) -> None:
+    assert lzr2.Index.open(path, checksum=True).has_checksums
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(errors.ChecksumError, match="head or tail"):
+        lzr2.open(path)
+    os.utime(path)  # somebody wrote to it after all
+    with lzr2.open(path) as file:
+        assert not file.index.has_checksums
+
+
+def test_progress_of_checksums_ends_with_the_whole_file(path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    lzr2.Index.open(path, checksum=True, on_bytes=lambda done, total: told.append((done, total)))
+    assert len(told) == len(KEYS)
+    assert told[-1] == (path.stat().st_size,) * 2
