@@ -66,7 +66,7 @@ def main() -> int:
         unet.load_state_dict(load_file(args.weights))
     else:
         unet = empty_unet(config)
-        source = open_weights(args.weights, (), expected_tensors(unet), strict=True, io=args.io, notify=print)
+        source = open_weights(args.weights, (), expected_tensors(unet), strict=True, io=args.io, warn=print)
         ram = 0 if args.ram_budget is None else parse_size(args.ram_budget)
         settings = StreamSettings(parse_size(args.vram_budget), ram, args.threads)
         handle = stream_unet(unet, source, settings, torch.device("cpu"), torch.float32)

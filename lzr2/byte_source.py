@@ -167,10 +167,16 @@ class PreadSource(ByteSource):
             except OSError as error:
                 raise _read_failed(self.path, error) from error
         was = self.state
-        if now.n_links < was.n_links:
+        if now.n_links < was.n_links and not self._still_has_its_name():
             raise StaleFileError("the file was replaced or deleted while in use", path=self.name)
         if (now.nbytes, now.mtime_ns, now.inode) != (was.nbytes, was.mtime_ns, was.inode):
             raise StaleFileError("the file was rewritten or truncated while in use", path=self.name)
+
+    def _still_has_its_name(self) -> bool:
+        try:
+            return self.path.stat().st_ino == self.state.inode
+        except OSError:
+            return False
 
     def will_need(self, offset: int, nbytes: int) -> None:
         self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")

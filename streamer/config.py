@@ -24,13 +24,17 @@ _UNITS = {
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)\s*", re.ASCII)
 
 
-def parse_size(text: str) -> int:
+def parse_size(text: str, least: int = 1) -> int:
     """The number of bytes that the text names, exactly; ``unlimited`` gives `UNLIMITED`.
 
     Units are decimal (KB, MB, GB, TB) or binary (KiB, MiB, GiB, TiB), in any case; a bare number is bytes.
 
+    Args:
+        text: such as ``4GB``.
+        least: bytes that it has to be.
+
     Raises:
-        SizeError: the text is no size, or is below one byte or above 4 EiB.
+        SizeError: the text is no size, or is below ``least`` or above 4 EiB.
     """
     lowered = text.lower()
     if lowered.strip() in ("unlimited", "max"):
@@ -41,8 +45,8 @@ def parse_size(text: str) -> int:
     if unit not in _UNITS:
         raise SizeError(text, f"there is no unit {unit!r}")
     nbytes = int(Fraction(number if number[-1] != "." else number + "0") * _UNITS[unit])
-    if nbytes < 1:
-        raise SizeError(text, "it is less than one byte")
+    if nbytes < least:
+        raise SizeError(text, "it is less than one byte" if least == 1 else f"it is less than {least} bytes")
     if nbytes > UNLIMITED:
         raise SizeError(text, "it is more than 4 EiB")
     return nbytes

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from streamer.cli.pictures import PictureNames, save
 from streamer.cli.progress import Reading, StepProgress
+from streamer.cli.warnings import Warnings
 
 if TYPE_CHECKING:
     from streamer.models.defaults import Defaults
@@ -69,10 +70,18 @@ class Drawing:
         names: gives the paths.
         console: for progress.
         quiet: no progress.
+        warnings: what was told so far; more may be added.
     """
 
     def __init__(
-        self, pipeline: StreamedPipeline, wishes: Wishes, names: PictureNames, console: Console, *, quiet: bool
+        self,
+        pipeline: StreamedPipeline,
+        wishes: Wishes,
+        names: PictureNames,
+        console: Console,
+        *,
+        quiet: bool,
+        warnings: Warnings,
     ) -> None:
         self._pipeline = pipeline
         self._wishes = wishes
@@ -81,23 +90,25 @@ class Drawing:
         self._quiet = quiet
         self._process = psutil.Process()
         self._pictures: list[dict[str, Any]] = []
+        self._warnings = warnings
         if not quiet:
             self._introduce()
 
     def draw(self, prompt: str, seed: int) -> Path:
         """Draws and saves one picture; returns its path."""
         request = self._wishes.request(prompt, seed, self._pipeline.defaults)
-        path = self._names.next(prompt, seed)
+        self._warn_of_what_is_ignored(request)
         started = time.perf_counter()
         with StepProgress(self._console, prompt, request.steps, quiet=self._quiet) as progress:
             image = self._pipeline.generate(request, lambda step, steps: progress.step(step, steps, self._reading))
-        save(image, path, request, Path(self._pipeline.model_name).name, Path(self._pipeline.handle.source_name).name)
+        path = self._names.next(prompt, seed)  # not before: another process may have taken the name meanwhile
+        save(image, path, request, self._pipeline.made_with())
         seconds = time.perf_counter() - started
         self._pictures.append(asdict(request) | {"path": str(path), "seconds": round(seconds, 3)})
         if not self._quiet:
             reading = self._reading()
             self._console.print(
-                f"{len(self._pictures)}: seed {seed}, {request.steps} steps in {seconds:.1f} s, {reading.text()}",
+                f"{path.name}: seed {seed}, {request.steps} steps in {seconds:.1f} s, {reading.text()}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -108,19 +119,20 @@ class Drawing:
         """All that was drawn and what it took, for a machine to read. Sizes in bytes, times in seconds."""
         handle = self._pipeline.handle
         plan, stats = handle.plan, handle.stats
-        steps = stats.steps
-        seconds = sum(step.seconds for step in steps)
+        steps, totals = stats.steps, stats.totals
+        seconds = totals.step_seconds
         return {
             "pictures": self._pictures,
             "model": self._pipeline.model_name,
             "weights": handle.source_name,
             "device": str(self._pipeline.device),
-            "forwards": len(steps),
-            "first_forward_seconds": round(steps[0].seconds, 4) if steps else None,
+            "scheduler": self._pipeline.scheduler,
+            "forwards": totals.steps,
+            "first_forward_seconds": round(stats.first_step_seconds, 4) if totals.steps else None,
             "median_forward_seconds": round(median(step.seconds for step in steps), 4) if steps else None,
-            "streamed_nbytes": stats.totals.loaded_nbytes,
-            "streamed_mb_per_second": round(stats.totals.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
-            "stall_share": round(stats.totals.waited_seconds / seconds, 4) if seconds else 0.0,
+            "streamed_nbytes": totals.loaded_nbytes,
+            "streamed_mb_per_second": round(totals.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
+            "stall_share": round(totals.waited_seconds / seconds, 4) if seconds else 0.0,
             "budget_nbytes": plan.budget_nbytes,
             "device_weights_nbytes": handle.device_nbytes,
             "device_peak_nbytes": self._pipeline.device_peak_nbytes(),
@@ -131,7 +143,16 @@ class Drawing:
             "streamed_nbytes_per_step": plan.streamed_nbytes,
             "blocks": len(plan.blocks),
             "resident_blocks": len(plan.resident),
+            "warnings": list(self._warnings),
         }
+
+    def _warn_of_what_is_ignored(self, request: Request) -> None:
+        for name, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
+            rest = self._pipeline.cut_off(text) if text else None
+            if rest is not None:
+                self._warnings.tell(f"The {name} is too long; this end of it isn't read: {rest}")
+        if request.negative and request.guidance <= 1:
+            self._warnings.tell(f"With a guidance of {request.guidance:g} the negative prompt has no effect.")
 
     def _reading(self) -> Reading:
         handle = self._pipeline.handle

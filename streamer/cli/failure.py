@@ -10,7 +10,7 @@ from lzr2.errors import Lzr2Error
 from streamer.errors import StreamerError
 
 _ACTIONABLE = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.ENOTDIR,
-               errno.ENAMETOOLONG, errno.EIO, errno.EDQUOT}  # fmt: skip
+               errno.ENAMETOOLONG, errno.EEXIST, errno.EIO, errno.EDQUOT}  # fmt: skip
 
 
 def message(error: Exception) -> str | None:

@@ -6,7 +6,7 @@ import io as io_module
 import json
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.failure import report
 from streamer.cli.libraries import load_libraries
 from streamer.cli.pictures import PictureNames
+from streamer.cli.warnings import Warnings
 from streamer.config import parse_size
 from streamer.errors import SettingError
 
@@ -62,7 +63,7 @@ def gen(
         str | None,
         typer.Option(
             help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
-            "Default: half of what is free with a GPU; without, a quarter, for files larger than the weights.",
+            "0: none. Default: half of what is free with a GPU; without, a quarter, for files larger than the weights.",
             metavar="SIZE",
         ),
     ] = None,
@@ -102,18 +103,20 @@ def gen(
 
       streamer gen "a lighthouse at dawn" --weights sdxl.lzr2 --vram-budget 4GB
     """
-    prompts = [prompt for prompt in prompts or [] if prompt.strip()]
-    if not prompts and not interactive:
+    prompts = prompts or []
+    if not interactive and (not prompts or not all(prompt.strip() for prompt in prompts)):
         raise SettingError(
-            "There is nothing to draw.", 'Give a prompt: streamer gen "red apple", or use --interactive.'
+            "There is nothing to draw." if not prompts else "One of the prompts is empty.",
+            'Give a prompt: streamer gen "red apple", or use --interactive.',
         )
+    if interactive and sys.stdin is None:
+        raise SettingError("There is no standard input to read prompts from.", "Give them as arguments.")
     vram = parse_size(vram_budget) if vram_budget is not None else None
-    ram = parse_size(ram_budget) if ram_budget is not None and ram_budget.strip() not in ("0", "none") else None
-    if ram_budget is not None and ram is None:
-        ram = 0
+    ram = parse_size(ram_budget, least=0) if ram_budget is not None else None
     names = PictureNames(output, None if interactive else len(prompts) * count)
     wishes = Wishes(steps, guidance, width, height, negative)
     console = Console(stderr=True)
+    warnings = Warnings()
 
     def notify(line: str) -> None:
         if not quiet:
@@ -137,13 +140,13 @@ def gen(
         workers=threads if prefetch else 0,
         io=io.value,
     )
-    with open_pipeline(options, notify) as pipeline:
-        drawing = Drawing(pipeline, wishes, names, console, quiet=quiet)
+    with open_pipeline(options, notify, warnings.tell) as pipeline:
+        drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)
         for prompt in prompts:
             for number in _seeds(seed, count):
                 _show(drawing.draw(prompt, number), json_line)
         if interactive:
-            _loop(drawing, seed, count, json_line, notify)
+            _loop(drawing, seed, count, json_line)
         if json_line:
             typer.echo(json.dumps(drawing.summary(), ensure_ascii=True))
 
@@ -154,7 +157,7 @@ def _seeds(seed: int | None, count: int) -> range:
     return range(first, first + count)
 
 
-def _loop(drawing: Drawing, seed: int | None, count: int, json_line: bool, notify: Callable[[str], None]) -> None:
+def _loop(drawing: Drawing, seed: int | None, count: int, json_line: bool) -> None:
     """Draws what is typed; a prompt that fails is told of and the next one asked for."""
     for prompt in _typed():
         for number in _seeds(seed, count):
@@ -162,7 +165,7 @@ def _loop(drawing: Drawing, seed: int | None, count: int, json_line: bool, notif
                 _show(drawing.draw(prompt, number), json_line)
             except Exception as error:  # noqa: BLE001 - told of; the loop goes on
                 if not report(error):
-                    notify(f"Error: {type(error).__name__}: {error}")
+                    typer.echo(f"Error: {type(error).__name__}: {error}", err=True)
 
 
 def _typed() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from streamer.errors import printable
 
 
 def info(
@@ -21,30 +24,49 @@ def info(
 
     source = open_file(file, "auto")
     try:
-        rows = [(key, source.info(key)) for key in source.keys()]
+        given = {key: source.info(key) for key in source.keys()}
+        silent = [(key, shape) for key, shape in source.mentioned() if key not in given]
     finally:
         source.close()
-    weights = sum(row.weights for _, row in rows)
-    stored = sum(row.stored_nbytes for _, row in rows)
+    weights = sum(entry.weights for entry in given.values())
+    stored = sum(entry.stored_nbytes for entry in given.values())
     if json_line:
-        tensors = [{"key": key, "shape": row.shape, "stored_nbytes": row.stored_nbytes} for key, row in rows]
-        typer.echo(json.dumps({"file": str(file), "weights": weights, "stored_nbytes": stored, "tensors": tensors}))
+        tensors = [{"key": key, "shape": row.shape, "stored_nbytes": row.stored_nbytes} for key, row in given.items()]
+        without = [{"key": key, "shape": shape} for key, shape in silent]
+        typer.echo(
+            json.dumps(
+                {
+                    "file": str(file),
+                    "weights": weights,
+                    "stored_nbytes": stored,
+                    "tensors": tensors,
+                    "without_values": without,
+                }
+            )
+        )
         return
+    rows = [(key, entry.shape, entry.weights, entry.stored_nbytes) for key, entry in given.items()]
+    _print([*rows, *((key, shape, 0, None) for key, shape in silent)])
+    typer.echo(
+        f"{len(given):,} tensors, {weights:,} weights, {stored:,} bytes, {stored / max(weights, 1):.2f} bytes a weight"
+        + (f"; {len(silent):,} named without values" if silent else "")
+    )
+
+
+def _print(rows: list[tuple[str, tuple[int, ...], int, int | None]]) -> None:
+    """As wide as it has to be: keys that are cut can't be told apart."""
     table = Table("tensor", "shape", "weights", "bytes", "bytes a weight", box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
-    for key, row in rows:
-        count = row.weights
+    for key, shape, weights, stored in rows:
         table.add_row(
-            Text(key if key.isprintable() else ascii(key)[1:-1]),
-            " x ".join(str(n) for n in row.shape),
-            f"{count:,}",
-            f"{row.stored_nbytes:,}",
-            f"{row.stored_nbytes / count:.2f}" if count else "-",
+            Text(printable(key), no_wrap=True),
+            " x ".join(str(n) for n in shape),
+            f"{weights:,}" if stored is not None else "no values",
+            f"{stored:,}" if stored is not None else "-",
+            f"{stored / weights:.2f}" if stored is not None and weights else "-",
         )
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{len(rows):,} tensors, {weights:,} weights, {stored:,} bytes, {stored / max(weights, 1):.2f} bytes a weight",
-        highlight=False,
-    )
+    lines = io.StringIO()
+    Console(file=lines, width=10_000).print(table)
+    for line in lines.getvalue().splitlines():
+        typer.echo(line.rstrip())

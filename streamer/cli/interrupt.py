@@ -9,13 +9,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 SECONDS = 1.5
 """From Ctrl-C until the program is ended the hard way; what is orderly takes a few milliseconds."""
 
 
 def _end() -> None:
-    sys.stderr.write("Interrupted.\n")
+    # A live line may have hidden the cursor, and there is no time for who drew it to show it again.
+    restored = "\r\x1b[2K\x1b[?25h" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{restored}Interrupted.\n")
     sys.stderr.flush()
     os._exit(130)
 
@@ -36,6 +39,14 @@ def ends_in_time(end: Callable[[], None] = _end) -> Iterator[None]:
             if number[0] == signal.SIGINT and not left.wait(SECONDS):
                 end()
 
+    def once(number: int, frame: Any) -> None:
+        # Pressed again, it would break off what ends in order; so from now on, to the process's end, it isn't heard.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    handled = signal.getsignal(signal.SIGINT)
+    if handled is signal.default_int_handler:
+        signal.signal(signal.SIGINT, once)
     before = signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="streamer-interrupt", daemon=True)
     watcher.start()
@@ -44,6 +55,8 @@ def ends_in_time(end: Callable[[], None] = _end) -> Iterator[None]:
     finally:
         left.set()
         signal.set_wakeup_fd(before)
+        if signal.getsignal(signal.SIGINT) is once:
+            signal.signal(signal.SIGINT, handled)
         teller.close()  # the watcher reads the end of the stream
         watcher.join()
         told.close()

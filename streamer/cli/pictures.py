@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +49,13 @@ class PictureNames:
             else:
                 self._file = path if path.suffix else path.with_name(path.name + ".png")
                 self._folder = path.parent
-        if self._folder.exists() and not os.access(self._folder, os.W_OK):
-            raise SettingError(f"Nothing can be written to {self._folder.absolute()}.", "Use --output.")
+        there = self._folder.absolute()
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            raise SettingError(f"{there} is a file, so nothing can be written below it.", "Use another --output.")
+        if not os.access(there, os.W_OK):
+            raise SettingError(f"Nothing can be written to {there}.", "Use another --output.")
 
     def next(self, prompt: str, seed: int) -> Path:
         """The next picture's path; its folder exists."""
@@ -68,7 +74,7 @@ class PictureNames:
         return path
 
 
-def save(image: Image, path: Path, request: Request, model: str, weights: str) -> None:
+def save(image: Image, path: Path, request: Request, made_with: Mapping[str, str]) -> None:
     """Writes the picture with what it was made from; a file of this name is either whole or not there.
 
     The metadata names what determines the picture and nothing else: the same picture is the same file, whatever the
@@ -76,7 +82,7 @@ def save(image: Image, path: Path, request: Request, model: str, weights: str) -
     """
     info = PngInfo()
     info.add_itxt("prompt", request.prompt)
-    settings = asdict(request) | {"model": model, "weights": weights}
+    settings = asdict(request) | dict(made_with)
     info.add_itxt("streamer", json.dumps(settings, ensure_ascii=False, sort_keys=True))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -44,8 +44,9 @@ def read_defaults(root: Path, unet_config: dict[str, Any], vae_config: dict[str,
         ModelError: the file is there and makes no sense.
     """
     latent = unet_config.get("sample_size")
-    factor = 2 ** (len(vae_config.get("block_out_channels", "....")) - 1)
-    size = latent * factor if isinstance(latent, int) else 1024
+    levels = vae_config.get("block_out_channels")
+    factor = 2 ** (len(levels) - 1) if isinstance(levels, list) and 0 < len(levels) < 10 else 8
+    size = latent * factor if type(latent) is int and latent > 0 else 1024
     defaults = Defaults(width=size, height=size)
     path = root / FILE_NAME
     if not path.is_file():

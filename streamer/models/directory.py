@@ -23,6 +23,7 @@ _SMALL_FILES = re.compile(
 )
 _DISK_TROUBLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 _HUB_SECONDS = 20.0  # that the hub may take to answer
+_PIPELINES = "StableDiffusionXL"  # how the names of all its pipelines begin
 _CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 
 
@@ -98,6 +99,9 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) ->
         )
     if not (root / "model_index.json").is_file():
         raise ModelError(model, "it has no model_index.json.", "A model is a directory in diffusers layout.")
+    kind = _read_json(model, root / "model_index.json").get("_class_name", _PIPELINES)
+    if not isinstance(kind, str) or not kind.startswith(_PIPELINES):
+        raise ModelError(model, f"its pipeline is {kind!a}.", "Models of Stable Diffusion XL can be drawn with.")
     return ModelDirectory(model, root, _variant(root))
 
 

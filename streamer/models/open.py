@@ -59,12 +59,15 @@ class PipelineOptions:
     io: ReadMethod = "auto"
 
 
-def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> StreamedPipeline:
+def open_pipeline(
+    options: PipelineOptions, notify: Callable[[str], None], warn: Callable[[str], None] | None = None
+) -> StreamedPipeline:
     """A pipeline that is ready to draw; the caller closes it. No pass over the weight file is made.
 
     Args:
         options: what the user said.
-        notify: told what takes time and what was found, a line each.
+        notify: told what takes time, a line each.
+        warn: told what about the weights doesn't fit the model, a line each; None: as ``notify``.
 
     Raises:
         StreamerError: anything that the user can act on.
@@ -79,7 +82,7 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
         expected_tensors(unet),
         strict=options.strict,
         io=options.io,
-        notify=notify,
+        warn=warn if warn is not None else notify,
     )
     try:
         _read_one(source, expected_tensors(unet), dtype, notify)
@@ -95,7 +98,7 @@ def open_pipeline(options: PipelineOptions, notify: Callable[[str], None]) -> St
     except BaseException:
         source.close()
         raise
-    return load_pipeline(model, unet, source, settings, device, dtype, options.scheduler)
+    return load_pipeline(model, unet, source, settings, device, dtype, defaults, options.scheduler)
 
 
 def _empty_unet(model: ModelDirectory) -> UNet2DConditionModel:
@@ -139,7 +142,7 @@ def _is_demo(weights: Path) -> bool:
     source = open_file(weights, "auto")
     try:
         channels = ModelDirectory(DEMO, demo_directory(), None).config("unet")["block_out_channels"][0]
-        return _FIRST_TENSOR in source.keys() and source.info(_FIRST_TENSOR).shape[0] == channels
+        return any(key == _FIRST_TENSOR and shape[:1] == (channels,) for key, shape in source.mentioned())
     finally:
         source.close()
 
@@ -156,5 +159,5 @@ def _free_for_weights(device: torch.device) -> int:
     """A budget that leaves room for everything else: of a GPU what activations leave, of host memory half."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return max(int(free) - _ACTIVATIONS_NBYTES, 1)
+        return max(int(free) - _ACTIVATIONS_NBYTES, int(free) // 4)
     return int(psutil.virtual_memory().available // 2)

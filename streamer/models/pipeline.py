@@ -6,16 +6,18 @@ import gc
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL.Image import Image
+from safetensors import SafetensorError
 
 from streamer.config import StreamSettings
 from streamer.errors import ModelError, NoPictureError, SettingError
-from streamer.models.defaults import Defaults, read_defaults
+from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
 from streamer.models.schedulers import make_scheduler
 from streamer.models.unet import stream_unet
@@ -23,6 +25,9 @@ from streamer.runtime.attach import StreamHandle
 from streamer.sources.base import WeightSource
 
 _LARGEST_SIDE = 1 << 14  # pixels
+_LOADING_FAULTS = (
+    OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError, ImportError, SafetensorError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,10 @@ class Request:
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
                 raise SettingError(f"The prompt {text!a} isn't text: some of its bytes are no UTF-8.")
         for name, pixels in (("width", self.width), ("height", self.height)):
-            if pixels % 8 or not 8 <= pixels <= _LARGEST_SIDE:
-                nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)
+            nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)
+            if not 8 <= pixels <= _LARGEST_SIDE:
+                raise SettingError(f"The {name} of {pixels} pixels isn't within 8 to {_LARGEST_SIDE}.")
+            if pixels % 8:
                 raise SettingError(f"The {name} of {pixels} pixels isn't a multiple of 8.", f"Try {nearest}.")
         if not 1 <= self.steps <= 1000:
             raise SettingError(f"{self.steps} steps: between 1 and 1000 can be made.")
@@ -73,13 +80,34 @@ class StreamedPipeline:
     """
 
     def __init__(
-        self, model_name: str, pipe: Any, handle: StreamHandle, defaults: Defaults, device: torch.device
+        self, model_name: str, pipe: Any, handle: StreamHandle, defaults: Defaults, device: torch.device, scheduler: str
     ) -> None:
         self.model_name = model_name
         self.pipe = pipe
         self.handle = handle
         self.defaults = defaults
         self.device = device
+        self.scheduler = scheduler
+
+    def made_with(self) -> dict[str, str]:
+        """What determines a picture besides the request: model, weights, scheduler, device and type."""
+        return {
+            "model": Path(self.model_name).name,
+            "weights": self.handle.source_label,
+            "scheduler": self.scheduler,
+            "device": self.device.type,
+            "dtype": str(self.pipe.unet.dtype).removeprefix("torch."),
+        }
+
+    def cut_off(self, prompt: str) -> str | None:
+        """What of the prompt the text encoders don't read because it is too long; None if they read all of it."""
+        tokenizer = self.pipe.tokenizer
+        most = tokenizer.model_max_length - 1  # the last place is the end's
+        tokens = tokenizer(prompt, truncation=False).input_ids[:-1]
+        if len(tokens) <= most:
+            return None
+        rest: str = tokenizer.decode(tokens[most:], skip_special_tokens=True)
+        return rest
 
     def generate(self, request: Request, on_step: Callable[[int, int], None] | None = None) -> Image:
         """The picture that the request describes.
@@ -167,6 +195,7 @@ def load_pipeline(
     settings: StreamSettings,
     device: torch.device,
     dtype: torch.dtype,
+    defaults: Defaults,
     scheduler: str | None = None,
 ) -> StreamedPipeline:
     """A pipeline whose U-Net takes its weights from the source; the model's own U-Net is neither read nor loaded.
@@ -178,6 +207,7 @@ def load_pipeline(
         settings: budgets and threads.
         device: to compute on.
         dtype: to compute in.
+        defaults: of the model.
         scheduler: by name, or None for the model's own.
 
     Raises:
@@ -186,7 +216,6 @@ def load_pipeline(
     """
     handle = stream_unet(unet, source, settings, device, dtype)
     try:
-        defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         pipe = _load_rest(model, unet, dtype)
         if scheduler is not None:
             pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
@@ -196,7 +225,8 @@ def load_pipeline(
         handle.close()
         raise
     gc.collect()
-    return StreamedPipeline(model.name, pipe, handle, defaults, device)
+    used = scheduler if scheduler is not None else type(pipe.scheduler).__name__
+    return StreamedPipeline(model.name, pipe, handle, defaults, device, used)
 
 
 def _load_rest(model: ModelDirectory, unet: Any, dtype: torch.dtype) -> Any:
@@ -212,5 +242,12 @@ def _load_rest(model: ModelDirectory, unet: Any, dtype: torch.dtype) -> Any:
                 local_files_only=True,
                 add_watermarker=False,
             )
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise ModelError(model.name, f"it can't be loaded as an SDXL pipeline: {error}") from error
+        except torch.OutOfMemoryError:
+            raise
+        except _LOADING_FAULTS as error:
+            if "allocate memory" in str(error):
+                raise
+            problem = f"it can't be loaded as an SDXL pipeline ({type(error).__name__}: {error})."
+            raise ModelError(
+                model.name, problem, "Is it complete? An interrupted download leaves files cut short."
+            ) from error

@@ -24,7 +24,7 @@ def open_weights(
     *,
     strict: bool,
     io: ReadMethod,
-    notify: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> WeightSource:
     """A source that gives every tensor of the model, the caller's to close; nothing that differs goes unreported.
 
@@ -35,7 +35,7 @@ def open_weights(
         strict: a tensor that the model doesn't know, or of another shape, is an error; otherwise it is reported, and a
             tensor of another shape is taken from the base.
         io: how to read.
-        notify: told what was found, a line each.
+        warn: told what doesn't fit, a line each.
 
     Raises:
         WeightsFileError: a file can't be used.
@@ -50,16 +50,17 @@ def open_weights(
         if strict and (fit.unknown or fit.wrong_shape):
             misfit = _without_base(fit, base)
             require(source.name, misfit, strict=True, hint=_hint(misfit))
-        _report(source.name, fit, notify)
-        unusable = [key for key, _, _ in fit.wrong_shape]
-        if (fit.missing or unusable) and weights is not None and base:
-            notify(f"{len(fit.missing) + len(unusable)} tensors that {source.name} doesn't set come from {base[0]}")
+        _report(source.name, fit, warn)
+        lacking = _lacking(source, expected)
+        if lacking and weights is not None and base:
+            warn(f"{len(lacking)} tensors that {source.name} doesn't set come from {base[0]}")
             below = SafetensorsSource(base, io)
-            source = LayeredSource([source, below], hidden=unusable)
+            source = LayeredSource([source, below], hidden=[key for key in lacking if key in source.keys()])
             beside = compare(below, expected)
-            _report(below.name, Fit((), beside.unknown, beside.wrong_shape), notify)
+            _report(below.name, Fit((), beside.unknown, beside.wrong_shape), warn)
             fit = compare(source, expected)
-        require(source.name, _unfilled(fit), strict=False, hint=_hint(fit))
+        still_lacking = Fit(_lacking(source, expected), fit.unknown, fit.wrong_shape)
+        require(source.name, still_lacking, strict=False, hint=_hint(fit))
         require_real_numbers(source, expected)
     except BaseException:
         source.close()
@@ -109,24 +110,25 @@ def _looks_like_safetensors(path: Path) -> bool:
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40
 
 
+def _lacking(source: WeightSource, expected: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Keys of the model's tensors for which the source has no values, or values of another shape."""
+    given = source.keys()
+    return tuple(key for key, shape in expected.items() if key not in given or source.info(key).shape != shape)
+
+
 def _without_base(fit: Fit, base: Sequence[Path]) -> Fit:
     """What is missing isn't a fault where a base may give it."""
     return Fit(() if base else fit.missing, fit.unknown, fit.wrong_shape)
 
 
-def _unfilled(fit: Fit) -> Fit:
-    """Tensors of another shape leave the model without values just as missing ones do."""
-    return Fit((*fit.missing, *(key for key, _, _ in fit.wrong_shape)), fit.unknown, fit.wrong_shape)
-
-
-def _report(name: str, fit: Fit, notify: Callable[[str], None]) -> None:
+def _report(name: str, fit: Fit, warn: Callable[[str], None]) -> None:
     for what, keys in (
         ("tensors that this model doesn't have, left unused", fit.unknown),
         ("tensors of another shape than the model's, not used", tuple(key for key, _, _ in fit.wrong_shape)),
     ):
         if keys:
             listed = ", ".join(ascii(key)[1:-1] for key in keys[:_LISTED])
-            notify(f"{name}: {len(keys)} {what}: {listed}" + (", ..." if len(keys) > _LISTED else ""))
+            warn(f"{name}: {len(keys)} {what}: {listed}" + (", ..." if len(keys) > _LISTED else ""))
 
 
 def _hint(fit: Fit) -> str:

@@ -53,6 +53,11 @@ class StreamHandle:
         """Where the weights come from."""
         return self._source.name
 
+    @property
+    def source_label(self) -> str:
+        """As `source_name`, without folders."""
+        return self._source.label
+
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
         self._engine.close()

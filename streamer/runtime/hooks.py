@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
@@ -23,23 +22,15 @@ class StreamHooks:
     """
 
     def __init__(self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine) -> None:
-        self._handles: list[RemovableHandle] = [
-            root.register_forward_pre_hook(_ignoring(engine.begin_step)),
-            root.register_state_dict_pre_hook(_no_state_dict),
-        ]
+        root.register_forward_pre_hook(_ignoring(engine.begin_step))
+        root.register_state_dict_pre_hook(_no_state_dict)
         for number, block in enumerate(blocks):
             if block.pinned:
                 continue
-            self._handles.append(block.module.register_forward_pre_hook(_with(engine.acquire, number)))
+            block.module.register_forward_pre_hook(_with(engine.acquire, number))
             # Also when the forward raises: a block that stays in use would block the ring.
-            self._handles.append(block.module.register_forward_hook(_with(engine.release, number), always_call=True))
-        self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
-
-    def remove(self) -> None:
-        """Takes all hooks off."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+            block.module.register_forward_hook(_with(engine.release, number), always_call=True)
+        root.register_forward_hook(_ignoring(engine.end_step))
 
 
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:

@@ -101,11 +101,6 @@ class Schedule:
         self.states.move(block, BlockState.EMPTY if leaves else BlockState.READY)
         return leaves
 
-    @property
-    def loading(self) -> bool:
-        """Whether anything is being loaded."""
-        return bool(self._missing)
-
     def _next_block(self) -> int | None:
         while self._urgent:
             block = self._urgent[0]

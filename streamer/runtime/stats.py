@@ -42,6 +42,8 @@ class Totals:
         waited_seconds: of the compute thread.
         surprises: blocks whose turn came when the order said another's.
         replans: how often another order called for another plan.
+        steps: forwards that ended.
+        step_seconds: of all of them together.
     """
 
     loaded_nbytes: int = 0
@@ -49,6 +51,8 @@ class Totals:
     waited_seconds: float = 0.0
     surprises: int = 0
     replans: int = 0
+    steps: int = 0
+    step_seconds: float = 0.0
 
 
 class StreamStats:
@@ -58,6 +62,7 @@ class StreamStats:
         self._lock = threading.Lock()
         self._totals = Totals()
         self._steps: deque[StepStats] = deque(maxlen=_STEPS_KEPT)
+        self._first_step_seconds = 0.0
         self._waited_by_block: dict[str, float] = {}
         self._step_start: tuple[float, Totals] | None = None
 
@@ -72,6 +77,12 @@ class StreamStats:
         """Every forward that ended, oldest first; the last 10,000."""
         with self._lock:
             return tuple(self._steps)
+
+    @property
+    def first_step_seconds(self) -> float:
+        """What the first forward took; 0 before it ended."""
+        with self._lock:
+            return self._first_step_seconds
 
     @property
     def waited_by_block(self) -> dict[str, float]:
@@ -110,9 +121,13 @@ class StreamStats:
             start, before = self._step_start
             self._step_start = None
             now = self._totals
+            seconds = time.perf_counter() - start
+            if not now.steps:
+                self._first_step_seconds = seconds
+            self._totals = replace(now, steps=now.steps + 1, step_seconds=now.step_seconds + seconds)
             self._steps.append(
                 StepStats(
-                    seconds=time.perf_counter() - start,
+                    seconds=seconds,
                     waited_seconds=now.waited_seconds - before.waited_seconds,
                     loaded_nbytes=now.loaded_nbytes - before.loaded_nbytes,
                     load_seconds=now.load_seconds - before.load_seconds,

@@ -53,8 +53,17 @@ class WeightSource(Protocol):
         """What a person would call it: the path."""
         ...
 
+    @property
+    def label(self) -> str:
+        """The name without folders: what determines a picture and doesn't depend on the machine."""
+        ...
+
     def keys(self) -> Collection[str]:
         """The keys of all tensors that have values here."""
+        ...
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        """Key and shape of all that the file names, also what has no values or is replaced further on."""
         ...
 
     def info(self, key: str) -> TensorInfo:

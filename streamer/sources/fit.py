@@ -15,7 +15,7 @@ class Fit:
 
     Attributes:
         missing: keys that the model has and the source doesn't give.
-        unknown: keys that the source gives and the model doesn't have.
+        unknown: keys that the source names, with values or without, and the model doesn't have.
         wrong_shape: key, shape found, shape expected.
     """
 
@@ -31,12 +31,13 @@ class Fit:
 
 def compare(source: WeightSource, expected: Mapping[str, tuple[int, ...]]) -> Fit:
     """Every difference between what the source gives and what the model expects (key to shape), in a stable order."""
-    given = {key: source.info(key).shape for key in source.keys()}
+    given = source.keys()
+    mentioned = list(dict.fromkeys(source.mentioned()))  # a file may name one key twice
     return Fit(
         missing=tuple(key for key in expected if key not in given),
-        unknown=tuple(key for key in given if key not in expected),
+        unknown=tuple(dict.fromkeys(key for key, _ in mentioned if key not in expected)),
         wrong_shape=tuple(
-            (key, given[key], shape) for key, shape in expected.items() if key in given and given[key] != shape
+            (key, shape, expected[key]) for key, shape in mentioned if key in expected and shape != expected[key]
         ),
     )
 

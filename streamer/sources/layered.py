@@ -29,9 +29,18 @@ class LayeredSource:
         """The topmost layer's, and what it lies over."""
         return " over ".join(layer.name for layer in self._layers)
 
+    @property
+    def label(self) -> str:
+        """As `name`, without folders."""
+        return " over ".join(layer.label for layer in self._layers)
+
     def keys(self) -> Collection[str]:
         """The keys of all layers together."""
         return self._owner.keys()
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        """Key and shape of every tensor that some layer gives."""
+        return [(key, layer.info(key).shape) for key, layer in self._owner.items()]
 
     def info(self, key: str) -> TensorInfo:
         """Of the layer that gives the tensor."""

@@ -42,9 +42,18 @@ class Lzr2Source:
         """The path."""
         return str(self._path)
 
+    @property
+    def label(self) -> str:
+        """The file's name."""
+        return self._path.name
+
     def keys(self) -> Collection[str]:
         """The keys of all records that carry weights."""
         return self._keys
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        """Key and shape of every record."""
+        return [(record.key, record.shape) for record in self._file.index.records]
 
     def info(self, key: str) -> TensorInfo:
         """Shape and sizes of the record."""

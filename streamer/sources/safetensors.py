@@ -86,9 +86,19 @@ class SafetensorsSource:
         more = len(self._paths) - 1
         return str(self._paths[0]) + (f" (and {more} more)" if more else "")
 
+    @property
+    def label(self) -> str:
+        """The file's name, or the first of several."""
+        more = len(self._paths) - 1
+        return self._paths[0].name + (f" (and {more} more)" if more else "")
+
     def keys(self) -> Collection[str]:
         """The keys of all tensors."""
         return self._ranges.keys()
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        """Key and shape of every tensor."""
+        return [(key, r.shape) for key, r in self._ranges.items()]
 
     def info(self, key: str) -> TensorInfo:
         """Shape and size of the tensor."""

@@ -63,9 +63,18 @@ class HostCache:
         with self._lock:
             return sum(held.nbytes for held in self._held.values())
 
+    @property
+    def label(self) -> str:
+        """Of the source below."""
+        return self._below.label
+
     def keys(self) -> Collection[str]:
         """Of the source below."""
         return self._below.keys()
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        """Of the source below."""
+        return self._below.mentioned()
 
     def info(self, key: str) -> TensorInfo:
         """Of the source below."""

@@ -34,7 +34,7 @@ class StagingPool:
     """
 
     def __init__(self, count: int, nbytes: int, *, pinned: bool) -> None:
-        self._free = deque(Lease(buffer, _nothing) for buffer in _buffers(count, nbytes, pinned))
+        self._free = deque(Lease(buffer, nothing) for buffer in _buffers(count, nbytes, pinned))
         self.nbytes = count * nbytes
 
     def lease(self) -> Lease | None:
@@ -46,7 +46,7 @@ class StagingPool:
         self._free.append(Lease(lease.memory, copy_ended))
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nothing reads the buffer."""
 
 

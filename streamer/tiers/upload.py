@@ -11,7 +11,7 @@ import torch
 from streamer.plan import Plan
 from streamer.sources.cast import copy_cast
 from streamer.tiers.arena import Arena, tensor_views
-from streamer.tiers.staging import Lease, StagingPool
+from streamer.tiers.staging import Lease, StagingPool, nothing
 
 
 class Upload(Protocol):
@@ -116,7 +116,7 @@ class StagedUpload:
                 copy_cast(slot, source)
             else:
                 slot.copy_(source)
-            copy_ended = _nothing
+            copy_ended = nothing
         else:
             previous = (block, *self._plan.overlapping[block])
             copy_ended = self._streams.copy(block, previous, slot, source)
@@ -138,10 +138,6 @@ class StagedUpload:
         """Waits for the copies, and for the compute that reads the slots."""
         if self._streams is not None:
             self._streams.drain()
-
-
-def _nothing() -> None:
-    """The copy was made at once."""
 
 
 class _Streams:

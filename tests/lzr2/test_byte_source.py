@@ -211,6 +211,10 @@ def test_another_name_for_an_open_file_is_no_change(io: IoMode, tmp_path: Path) 
         assert file.get_tensor("a")[0, 0] == 1.0
         (tmp_path / "second").unlink()
         assert file.get_tensor("a")[0, 0] == 1.0
+    os.link(tmp_path / "model.lzr2", tmp_path / "second")
+    with lzr2.open(tmp_path / "model.lzr2", io=io) as file:
+        (tmp_path / "second").unlink()
+        assert file.get_tensor("a")[0, 0] == 1.0
 
 
 _TRUNCATED_IN_A_RACE = """

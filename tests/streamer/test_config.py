@@ -125,3 +125,9 @@ def test_settings_at_the_ends_of_their_ranges_are_accepted_and_stay():
     assert StreamSettings(workers=0).vram_budget_nbytes == UNLIMITED
     with pytest.raises(FrozenInstanceError):
         settings.workers = 2  # type: ignore[misc]
+
+
+def test_zero_is_a_size_where_it_may_be():
+    assert [parse_size(text, least=0) for text in ("0", "0MB", " 0.0 gib ")] == [0, 0, 0]
+    with pytest.raises(SizeError, match="less than 100 bytes"):
+        parse_size("99", least=100)

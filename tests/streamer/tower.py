@@ -61,8 +61,15 @@ class MemorySource:
     def name(self) -> str:
         return "memory"
 
+    @property
+    def label(self) -> str:
+        return "memory"
+
     def keys(self) -> Collection[str]:
         return self.tensors.keys()
+
+    def mentioned(self) -> Collection[tuple[str, tuple[int, ...]]]:
+        return [(key, tuple(tensor.shape)) for key, tensor in self.tensors.items()]
 
     def info(self, key: str) -> TensorInfo:
         tensor = self.tensors[key]

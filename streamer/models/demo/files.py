@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
+UNET_SHA256 = "480a2f30871ed9ff5007837057a18f8e65cc60a2bcaa6c70504008694d79d0bd"
+"""Of the packaged U-Net's weights."""
 
 
 def demo_directory() -> Path:

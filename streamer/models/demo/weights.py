@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,17 +14,20 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import lzr2
+from lzr2.byte_source import open_source
 from lzr2.errors import IoFailedError
+from lzr2.index import Index
 from streamer.errors import WeightsFileError
-from streamer.models.demo.files import demo_directory
+from streamer.models.demo.files import UNET_SHA256, demo_directory
 
 
 def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | None = None) -> Path:
-    """The path of an LZR2 file that holds the demo's U-Net bit for bit; made if it isn't there or is damaged.
+    """The path of an LZR2 file that holds the demo's U-Net bit for bit; made if it isn't there or was changed.
 
-    An existing file is compared with the packaged weights tensor by tensor (a fraction of a second), so that a
-    damaged one never draws. Several processes may call this at once: each writes a file of its own and puts it
-    in place whole. Memory: the packaged weights (19 MB) and, while encoding, at most twice the largest tensor.
+    A file that its index describes is as it was made; without a valid index it is compared with the packaged weights
+    tensor by tensor, so that a damaged one never draws. Several processes may call this at once: each writes a file of
+    its own and puts it in place whole. Memory: the packaged weights (19 MB) and, while encoding, at most twice the
+    largest tensor.
 
     Args:
         cache_dir: where to keep it; None: the user's cache directory, or a temporary one if that can't be written.
@@ -33,10 +36,10 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
     Raises WeightsFileError where the file isn't there and can't be written.
     """
     packed = demo_directory() / "unet" / "diffusion_pytorch_model.safetensors"
-    name = f"demo-unet-{hashlib.sha256(packed.read_bytes()).hexdigest()[:16]}.lzr2"
+    name = f"demo-unet-{UNET_SHA256[:16]}.lzr2"
     folders = [cache_dir] if cache_dir is not None else [user_cache_path("lzr2-streamer"), _temporary_folder()]
     for folder in folders:
-        if _is_exact(folder / name, packed):
+        if _is_as_made(folder / name) or _is_exact(folder / name, packed):
             return folder / name
     failures = []
     for folder in folders:
@@ -45,6 +48,7 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
             if notify is not None:
                 notify(f"Encoding the demo's U-Net losslessly to {folder / name} (once)")
             lzr2.save_file(load_file(packed), folder / name)
+            Index.open(folder / name)
             return folder / name
         except (OSError, IoFailedError) as error:
             failures.append(str(error))
@@ -55,18 +59,30 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
     )
 
 
+def _is_as_made(path: Path) -> bool:
+    """Whether an index was kept of exactly this file: only of one that was found exact is it, in this folder."""
+    try:
+        with contextlib.closing(open_source(path)) as source:
+            return Index.saved(source) is not None
+    except lzr2.Lzr2Error:
+        return False
+
+
 def _is_exact(path: Path, packed: Path) -> bool:
     """Whether the file holds the packaged weights and nothing else, compared as bits: NaNs and zeros' signs count."""
     try:
         if not path.is_file():
             return False
-        with lzr2.open(path) as made, safe_open(packed, framework="numpy") as wanted:
+        with lzr2.open(path, sidecar=False) as made, safe_open(packed, framework="numpy") as wanted:
             keys = wanted.keys()
-            return set(made.keys()) == set(keys) and all(
+            exact = set(made.keys()) == set(keys) and all(
                 made.shape(key) == (tensor := wanted.get_tensor(key)).shape
                 and np.array_equal(made.get_tensor(key).view(np.uint16), tensor.view(np.uint16))
                 for key in keys
             )
+        if exact:
+            Index.open(path)
+        return exact
     except (OSError, lzr2.Lzr2Error):
         return False
 

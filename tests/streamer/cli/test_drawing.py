@@ -9,6 +9,7 @@ from rich.console import Console
 
 from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.pictures import PictureNames
+from streamer.cli.warnings import Warnings
 from streamer.models.open import PipelineOptions, open_pipeline
 
 NOTHING = Wishes(None, None, None, None, None)
@@ -22,7 +23,7 @@ def draw(demo_lzr2, tmp_path):
 
         def make(wishes: Wishes, *, quiet: bool = False) -> tuple[Drawing, io.StringIO]:
             names = PictureNames(str(tmp_path) + "/", 2)
-            return Drawing(pipeline, wishes, names, console, quiet=quiet), console.file
+            return Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=Warnings()), console.file
 
         yield make
 
@@ -33,7 +34,7 @@ def test_what_the_user_does_not_say_comes_from_the_model(draw):
     (made,) = drawing.summary()["pictures"]
     assert (made["steps"], made["height"], made["negative"]) == (2, 72, "blue")
     assert (made["guidance"], made["width"]) == (2.5, 64)
-    for words in ("demo on cpu", "blocks stay", "1: seed 4, 2 steps"):
+    for words in ("demo on cpu", "blocks stay", "sun-4.png: seed 4, 2 steps"):
         assert words in text.getvalue()
 
 
@@ -50,3 +51,23 @@ def test_before_the_first_picture_the_summary_is_empty(draw):
     assert summary["forwards"] == 0
     assert summary["median_forward_seconds"] is None
     assert summary["device_weights_nbytes"] <= 9_000_000
+
+
+def test_what_of_the_prompts_is_not_read_is_told_even_when_quiet(draw, capfd):
+    drawing, _ = draw(Wishes(1, None, None, None, "grey " * 80 + "snow"), quiet=True)
+    drawing.draw("red apple " * 60 + "moon", 0)
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("The prompt is too long")
+    assert told[0].endswith("moon")
+    assert told[1].startswith("The negative prompt is too long")
+    assert drawing.summary()["warnings"] == told
+
+
+def test_a_negative_prompt_without_guidance_is_told(draw, capfd):
+    drawing, _ = draw(Wishes(1, 1.0, None, None, "blue"), quiet=True)
+    drawing.draw("sun", 0)
+    assert "no effect" in capfd.readouterr().err
+    drawing, _ = draw(Wishes(1, 2.0, None, None, "blue"), quiet=True)
+    drawing.draw("sun", 0)
+    assert capfd.readouterr().err == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 import lzr2
 from streamer.cli.app import main
@@ -146,6 +148,17 @@ def misfit(tmp_path: Path) -> str:
     return "w.lzr2"
 
 
+def model(tmp_path: Path, index: bytes | None, part: str = "", content: bytes | None = None) -> str:
+    """The demo's directory with another index, or a part of it cut short or replaced."""
+    shutil.copytree(demo_directory(), tmp_path / "model")
+    if index is not None:
+        (tmp_path / "model" / "model_index.json").write_bytes(index)
+    if part:
+        path = tmp_path / "model" / part
+        path.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    return "model"
+
+
 ERRORS = {
     "no prompt": (lambda tmp: [], "nothing to draw"),
     "no file": (lambda tmp: ["x", "--weights", "gone.lzr2"], "gone.lzr2: there is no such file"),
@@ -167,6 +180,15 @@ ERRORS = {
     "no steps": (lambda tmp: ["x", "--steps", "0", "--model", "nobody/nothing"], "between 1 and 1000"),
     "seed": (lambda tmp: ["x", "--seed", str((1 << 63) - 1), "--count", "2"], "out of range"),
     "prompt": (lambda tmp: ["red \udcff apple"], "no UTF-8"),
+    "one prompt empty": (lambda tmp: ["x", " "], "One of the prompts is empty"),
+    "too wide": (lambda tmp: ["x", "--width", "20000"], "isn't within 8 to 16384"),
+    "below a file": (lambda tmp: ["x", "-o", f"{bad_file(tmp, b'')}/x.png"], "is a file"),
+    "another pipeline": (lambda tmp: ["x", "--model", model(tmp, b'{"_class_name": "FluxPipeline"}')], "FluxPipeline"),
+    "half a download": (
+        lambda tmp: ["x", "--model", model(tmp, None, "text_encoder/model.safetensors")],
+        "interrupted",
+    ),
+    "no vae's levels": (lambda tmp: ["x", "--model", model(tmp, None, "vae/config.json", b"{}")], "can't be loaded"),
 }
 
 
@@ -228,3 +250,52 @@ def test_ctrl_c_ends_within_two_seconds_and_leaves_nothing(cache, tmp_path):
 def test_the_model_directory_can_be_named(run):
     done = run("gen", "sun", *FAST, "-q", "--model", str(demo_directory()))
     assert done.returncode == 0, done.stderr
+
+
+def test_what_does_not_fit_is_told_even_when_quiet_and_is_in_the_summary(run, tmp_path):
+    with lzr2.Writer(tmp_path / "w.lzr2") as writer:
+        for key, tensor in load_file(demo_directory() / "unet" / "diffusion_pytorch_model.safetensors").items():
+            writer.add(key, tensor)
+        writer.add_without_payload("surprise.weight", (3, 3))
+    arguments = ("gen", "sun", *FAST, "--weights", "w.lzr2", "-q", "--json")
+    assert run(*arguments).returncode == 2
+    done = run(*arguments, "--no-strict")
+    assert done.returncode == 0, done.stderr
+    assert "surprise.weight" in done.stderr
+    assert "surprise.weight" in "".join(json.loads(done.stdout)["warnings"])
+
+
+def test_the_picture_says_what_it_was_made_with(run, tmp_path):
+    lzr2.save_file({"conv_out.bias": np.zeros(4, np.float16)}, tmp_path / "part.lzr2")
+    base = str(demo_directory() / "unet")
+    done = run(
+        "gen", "sun", *FAST, "-q", "--weights", "part.lzr2", "--base", base, "--scheduler", "heun", "-o", "a.png"
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "a.png") as picture:
+        made = json.loads(picture.text["streamer"])
+    assert made["weights"] == "part.lzr2 over diffusion_pytorch_model.safetensors"
+    assert (made["scheduler"], made["model"], made["device"], made["dtype"]) == ("heun", "demo", "cpu", "float32")
+
+
+def test_interactive_without_a_standard_input_is_told(run, monkeypatch):
+    arguments = command("gen", "-i", *FAST)
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *arguments], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no standard input" in done.stderr
+
+
+def test_interactive_tells_what_fails_even_when_quiet(run, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("streamer.models.pipeline.StreamedPipeline.generate", fail)
+    done = run("gen", "-i", "-q", *FAST, typed="sun\n")
+    assert done.returncode == 0
+    assert "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_no_host_memory_in_any_spelling(run):
+    for size in ("0", "0MB", "0 GiB"):
+        done = run("gen", "sun", *FAST, "-q", "--json", "--ram-budget", size)
+        assert json.loads(done.stdout)["host_cache_nbytes"] == 0

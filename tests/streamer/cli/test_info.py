@@ -51,3 +51,21 @@ def test_the_table_has_every_tensor_and_no_control_characters(run, file):
     assert "evil\\x1b[31m" in out
     assert "\x1b[31m" not in out
     assert "2 tensors, 17 weights" in out
+
+
+def test_keys_are_never_cut_and_no_two_look_alike(run, tmp_path):
+    keys = [f"up_blocks.2.{'attentions.1.' * 9}{i}" for i in range(3)]
+    lzr2.save_file(dict.fromkeys(keys, np.ones((1, 2), np.float16)), tmp_path / "w.lzr2")
+    _, out, _ = run(str(tmp_path / "w.lzr2"))
+    assert [line.split()[0] for line in out.splitlines()[1:4]] == keys
+
+
+def test_records_without_values_are_shown(run, tmp_path):
+    with lzr2.Writer(tmp_path / "w.lzr2") as writer:
+        writer.add("a", np.ones((1, 2), np.float16))
+        writer.add_without_payload("b", (3, 4))
+    _, out, _ = run(str(tmp_path / "w.lzr2"))
+    assert "no values" in next(line for line in out.splitlines() if line.startswith("b "))
+    assert "1 tensors, 2 weights" in out
+    found = json.loads(run(str(tmp_path / "w.lzr2"), "--json")[1])
+    assert found["without_values"] == [{"key": "b", "shape": [3, 4]}]

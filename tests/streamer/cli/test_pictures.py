@@ -57,7 +57,7 @@ def test_other_kinds_of_pictures_are_refused():
 
 
 def test_what_it_was_made_from_is_in_the_file(here):
-    save(Image.new("RGB", (8, 8)), here / "a.png", REQUEST, "demo", "w.lzr2")
+    save(Image.new("RGB", (8, 8)), here / "a.png", REQUEST, {"model": "demo", "weights": "w.lzr2"})
     with Image.open(here / "a.png") as picture:
         assert picture.text["prompt"] == REQUEST.prompt
         made = json.loads(picture.text["streamer"])
@@ -75,7 +75,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(here, error):
             raise error
 
     with pytest.raises(type(error)):
-        save(Failing(), here / "a.png", REQUEST, "m", "w")
+        save(Failing(), here / "a.png", REQUEST, {})
     assert [path.name for path in here.iterdir()] == ["a.png"]
     assert (here / "a.png").read_bytes() == b"old"
 
@@ -83,3 +83,10 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(here, error):
 def test_without_an_end_in_sight_the_names_are_numbered(here):
     names = PictureNames(None, None)
     assert [str(names.next(prompt, 5)) for prompt in ("sun", "red star")] == ["1-sun-5.png", "2-red-star-5.png"]
+
+
+@pytest.mark.parametrize("output", ["file/", "file/a.png", "file/more/", "file/more/a.png"])
+def test_below_a_file_nothing_can_be_written(here, output):
+    (here / "file").touch()
+    with pytest.raises(SettingError, match="is a file"):
+        PictureNames(output, 1)

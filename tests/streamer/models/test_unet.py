@@ -62,6 +62,34 @@ def test_bit_identical_to_the_resident_unet(resident_unet, demo_lzr2, demo_safet
         assert handle.stats.totals.replans == 0
 
 
+def test_the_first_block_runs_when_its_own_weights_were_read_and_nothing_else_but_headers(demo_lzr2):
+    unet = empty_unet(config())
+    source = Lzr2Source(demo_lzr2, "pread")
+    read: list[int] = []
+    bytes_of_file = source._file._source
+    fill = bytes_of_file._fill
+    bytes_of_file._fill = lambda offset, out: (read.append(out.nbytes), fill(offset, out))
+
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    blocks = unet_blocks(unet)
+    first = blocks[execution_order(blocks)[0]]
+    with (
+        torch.no_grad(),
+        stream_unet(unet, source, StreamSettings(workers=0), torch.device("cpu"), torch.float32),
+    ):
+        read.clear()
+        first.module.register_forward_pre_hook(stop)
+        with pytest.raises(InterruptedError):
+            unet(**inputs())
+    own = [
+        source._file.record(place.key) for block in blocks if block.pinned or block is first for place in block.places
+    ]
+    assert sum(read) < 1.1 * sum(record.record_nbytes for record in own)
+    assert sum(record.record_nbytes for record in own) < demo_lzr2.stat().st_size / 10
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bit_identical_for_each_number_of_compute_threads(resident_unet, demo_lzr2, threads):
     before = torch.get_num_threads()

@@ -24,7 +24,7 @@ def tensors(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
 
 def opened(path: Path, base: tuple[Path, ...] = (), strict: bool = True):
     lines: list[str] = []
-    source = open_weights(path, base, EXPECTED, strict=strict, io="auto", notify=lines.append)
+    source = open_weights(path, base, EXPECTED, strict=strict, io="auto", warn=lines.append)
     return source, "\n".join(lines)
 
 
@@ -133,3 +133,34 @@ def test_quantised_weights_are_refused(tmp_path, strict):
     save_file(tensors(b__bias=np.ones(4, np.int8)), tmp_path / "w.safetensors")
     with pytest.raises(WeightsFileError, match=r"1 tensors hold whole numbers \(torch.int8\), b.bias for one"):
         opened(tmp_path / "w.safetensors", strict=strict)
+
+
+def test_what_is_named_without_values_is_unknown_or_of_another_shape_too(tmp_path):
+    path = tmp_path / "w.lzr2"
+    with lzr2.Writer(path) as writer:
+        writer.add("a.weight", tensors()["a.weight"])
+        writer.add_without_payload("b.bias", (5,))
+        writer.add_without_payload("extra", (2, 2))
+    save_file(tensors(), tmp_path / "base.safetensors")
+    with pytest.raises(WeightsMismatchError, match="extra") as caught:
+        opened(path, (tmp_path / "base.safetensors",))
+    assert caught.value.unknown == ("extra",)
+    assert caught.value.wrong_shape == (("b.bias", (5,), (4,)),)
+    source, told = opened(path, (tmp_path / "base.safetensors",), strict=False)
+    assert "extra" in told
+    assert "b.bias" in told
+    assert values(source, "b.bias") == [1, 1, 1, 1]
+    source.close()
+
+
+def test_a_record_that_a_later_one_replaces_is_looked_at_too(tmp_path):
+    path = tmp_path / "w.lzr2"
+    with lzr2.Writer(tmp_path / "first.lzr2") as writer:
+        writer.add("b.bias", np.zeros(5, np.float16))
+    lzr2.save_file(tensors(), tmp_path / "second.lzr2")
+    path.write_bytes((tmp_path / "first.lzr2").read_bytes() + (tmp_path / "second.lzr2").read_bytes()[4:])
+    with pytest.raises(WeightsMismatchError, match=r"b\.bias: found 5, expected 4"):
+        opened(path)
+    source, _ = opened(path, strict=False)
+    assert values(source, "b.bias") == [1, 1, 1, 1]
+    source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 
 from streamer.runtime.stats import StepStats, StreamStats
 
@@ -34,3 +35,16 @@ def test_an_end_without_a_beginning_is_no_step():
 def test_the_stall_share_of_nothing_is_nothing():
     assert StepStats(0.0, 0.0, 0, 0.0).stall_share == 0
     assert StepStats(2.0, 0.5, 0, 0.0).stall_share == 0.25
+
+
+def test_totals_go_on_when_old_steps_are_forgotten(monkeypatch):
+    stats = StreamStats()
+    monkeypatch.setattr(stats, "_steps", deque(maxlen=2))
+    for _ in range(5):
+        stats.begin_step()
+        time.sleep(0.002)
+        stats.end_step()
+    assert len(stats.steps) == 2
+    assert stats.totals.steps == 5
+    assert stats.totals.step_seconds >= 5 * 0.002 > 0
+    assert 0.002 <= stats.first_step_seconds < stats.totals.step_seconds

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 
 from streamer.models.demo import demo_concepts, demo_directory
+from streamer.models.demo.files import UNET_SHA256
 
 
 def test_every_part_that_the_pipeline_names_is_there():
@@ -36,3 +38,8 @@ def test_the_model_brings_its_own_defaults():
 def test_asking_for_the_demo_does_not_load_torch():
     code = "import sys, streamer.models.demo; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_digest_is_that_of_the_packaged_weights():
+    packed = demo_directory() / "unet" / "diffusion_pytorch_model.safetensors"
+    assert hashlib.sha256(packed.read_bytes()).hexdigest() == UNET_SHA256

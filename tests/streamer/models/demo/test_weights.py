@@ -37,6 +37,12 @@ def test_made_once(tmp_path):
     assert len(told) == 1
 
 
+def test_no_pass_over_it_is_made_again(tmp_path, monkeypatch):
+    path = demo_weights(tmp_path)
+    monkeypatch.setattr(lzr2.Lzr2File, "decode_into", lambda *_, **__: pytest.fail("decoded"))
+    assert demo_weights(tmp_path) == path
+
+
 def with_one_bit_changed(whole: bytes) -> bytes:
     middle = len(whole) // 2
     return whole[:middle] + bytes([whole[middle] ^ 0x10]) + whole[middle + 1 :]
@@ -101,7 +107,7 @@ def test_processes_at_once_leave_one_whole_file(tmp_path, demo_lzr2):
     said = {process.communicate()[0].strip() for process in processes}
     assert said == {str(tmp_path / demo_lzr2.name)}
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == [demo_lzr2.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [demo_lzr2.name, f"{demo_lzr2.name}.index.json"]
     assert (tmp_path / demo_lzr2.name).read_bytes() == demo_lzr2.read_bytes()
 
 

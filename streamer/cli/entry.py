@@ -1,0 +1,15 @@
+"""What the ``streamer`` command calls: as little as possible, so that Ctrl-C is heard from the start."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """As `streamer.cli.app.main`; interrupted while even that is loaded, it ends with 130 and no traceback."""
+    try:
+        from streamer.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+    run()
