@@ -13,18 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lzr2 import inflate, lattice, layout, scan
+from lzr2 import lattice, layout, scan
 from lzr2.byte_source import ByteSource, require_little_endian
-from lzr2.errors import (
-    ChecksumError,
-    EntrySizeError,
-    IndexValueError,
-    OutputArrayError,
-    RowRangeError,
-    ShapeError,
-    StaleFileError,
-)
+from lzr2.errors import ChecksumError, OutputArrayError, RowRangeError, ShapeError, StaleFileError
 from lzr2.fingerprint import record_checksum
+from lzr2.indices import bad_index, read_indices
 from lzr2.record import RecordInfo
 
 Array = npt.NDArray[Any]
@@ -32,9 +25,6 @@ Rows = tuple[int, int]
 
 # A multiple of both entry sizes, large enough that threads seldom hand the interpreter lock over.
 _OVERLAY_PIECE_NBYTES = 24 * 65_536
-# Streams that may grow to more, and grow this much, are counted before they are kept.
-_COUNT_FIRST_NBYTES = 16 << 20
-_COUNT_FIRST_GROWTH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +65,8 @@ def decode_record_into(
 
     out: C-contiguous, writable, float16 or float32 (the float16 values, exactly widened), with as many
     elements as the tensor, or as the range `rows` = (first, end) of it. threads: how many may work at once,
-    this one included. After an error the content of `out` is undefined. Memory: the inflated indices
-    (2/d bytes a weight) and 1.5 MiB a thread. Thread-safe.
+    this one included. After an error the content of `out` is undefined. Memory: the indices, as they are in the file
+    and inflated (up to 4/d bytes a weight), and 1.5 MiB a thread. Thread-safe.
     Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
     """
     check_size(source, info)
@@ -180,7 +170,7 @@ def _expand_inflated(inflated: InflatedTensor, patterns: Array, first: int, end:
     limit = layout.n_index_values(inflated.d)
     bad = kernels.expand(inflated.indices[first:end], levels, patterns, inflated.d, limit)
     if bad >= 0:
-        raise _bad_index(None, inflated.key, None, first + bad, inflated.d)
+        raise bad_index(None, inflated.key, None, first + bad, inflated.d)
     positions, n_columns = inflated.overlay_positions, inflated.n_columns
     a = int(np.searchsorted(positions, positions.dtype.type(first * n_columns))) if first else 0
     last = end == inflated.n_rows
@@ -201,56 +191,6 @@ def read_levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
     return levels
 
 
-def _inflate_pieces(source: ByteSource, info: RecordInfo) -> Iterator[bytes]:
-    limit = scan.inflated_limit(info)
-    where: dict[str, Any] = {"path": source.name, "key": info.key, "offset": info.indices_start}
-    if limit > max(_COUNT_FIRST_NBYTES, _COUNT_FIRST_GROWTH * info.z_nbytes):
-        # A wrong stream must fail before it has filled the memory that its shape would justify.
-        scan.n_blocks(source, info, inflate.inflated_nbytes(scan.stream_pieces(source, info), limit, **where))
-    return inflate.inflate(scan.stream_pieces(source, info), limit, **where)
-
-
-def read_indices(
-    source: ByteSource, info: RecordInfo, on_rows: Callable[[Array, int, int], None] | None = None
-) -> npt.NDArray[np.uint16]:
-    """The checked indices [C, B]. on_rows(indices, first, end): called as rows of the sane B are complete."""
-    pieces = _inflate_pieces(source, info)
-    expected = layout.blocks_needed(info.n_columns, info.d)
-    # No larger than the stream can fill (a deflate stream grows at most 1032 times).
-    room = min(2 * info.n_rows * expected, 1032 * info.z_nbytes + 64)
-    buffer = np.empty(room, np.uint8)
-    total = rows_done = 0
-    for piece in pieces:
-        if total + len(piece) > buffer.nbytes:
-            bigger = np.empty(max(total + len(piece), 2 * buffer.nbytes), np.uint8)
-            bigger[:total] = buffer[:total]
-            buffer = bigger
-        buffer[total : total + len(piece)] = np.frombuffer(piece, np.uint8)
-        total += len(piece)
-        if on_rows is not None and expected and total <= 2 * info.n_rows * expected:
-            rows = total // (2 * expected)
-            if rows > rows_done:
-                on_rows(buffer[: 2 * expected * rows].view(np.uint16).reshape(rows, expected), rows_done, rows)
-                rows_done = rows
-    n_blocks = scan.n_blocks(source, info, total)
-    indices = buffer[:total].view(np.uint16).reshape(info.n_rows, n_blocks)
-    entry_nbytes = layout.entry_nbytes(info.n_rows, n_blocks, info.d)
-    if entry_nbytes != info.entry_nbytes and info.overlay_count:
-        raise EntrySizeError(
-            "overlay entries of another size",
-            path=source.name,
-            key=info.key,
-            offset=info.overlay_start,
-            found=f"{info.entry_nbytes} bytes in the index",
-            expected=f"{entry_nbytes} bytes ({n_blocks} blocks a row)",
-        )
-    limit = layout.n_index_values(info.d)
-    if indices.size and int(indices.max()) >= limit:
-        row = int(np.argmax(indices.max(axis=1) >= limit))
-        raise _bad_index(source.name, info.key, info.indices_start, row, info.d)
-    return indices if buffer.nbytes == total else indices.copy()
-
-
 def _expand_stream(
     source: ByteSource, info: RecordInfo, rows: Rows, levels: Array, patterns: Array, submit: _Submit
 ) -> None:
@@ -267,12 +207,17 @@ def _expand_stream(
             span = slice(a - first, b - first)
             futures.append(submit(kernels.expand, indices[a:b], levels[span], patterns[span], info.d, limit))
 
-    indices = read_indices(source, info, expand)
-    for future in futures:
-        future.result()
-    if indices.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not futures:
+    def settle() -> None:
+        for future in futures:
+            future.result()
+        futures.clear()
+
+    found = read_indices(source, info, expand, settle)
+    expanded = bool(futures)
+    settle()
+    if found.shape[1] != layout.blocks_needed(info.n_columns, info.d) or not expanded:
         # Another number of blocks than a sane writer gives: what was expanded on the way is wrong.
-        kernels.expand(indices[first:end], levels, patterns, info.d, limit)
+        kernels.expand(found[first:end], levels, patterns, info.d, limit)
 
 
 def _overlay_into(source: ByteSource, info: RecordInfo, rows: Rows, flat: Array, submit: _Submit, threads: int) -> None:
@@ -351,11 +296,6 @@ def _checked_out(out: Array, n_rows: int, n_columns: int, key: str) -> Array:
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
         raise OutputArrayError("output memory", key=key, expected="C-contiguous, aligned and writable")
     return out.reshape(n_rows, n_columns)
-
-
-def _bad_index(path: str | None, key: str, offset: int | None, row: int, d: int) -> IndexValueError:
-    legal = f"below 3^{d} = {3**d}"
-    return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
 
 
 def _patterns(out2d: Array) -> Array:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lzr2.kernels import U16, U32, _compiled, _compiled_freely, _half_bits
+from lzr2.compiled import compiled, compiled_freely
+from lzr2.kernels import U16, U32, half_bits
 
 F32 = npt.NDArray[np.float32]
 U8 = npt.NDArray[np.uint8]
@@ -23,7 +24,7 @@ _SETTLED = 2e-3  # a change of the levels, in steps between them, that no longer
 _NOT_A_NUMBER = 0x7FFFFFFF  # an error larger than every number
 
 
-@_compiled
+@compiled
 def _level_hits(offset: Any, scale: Any, counts: U32, one: F32) -> int:
     """How many weights of the row one of the three levels hits exactly."""
     pattern = one.view(np.uint32)
@@ -31,14 +32,14 @@ def _level_hits(offset: Any, scale: Any, counts: U32, one: F32) -> int:
     first = second = _u32(0xFFFFFFFF)
     for k in range(3):
         one[0] = (_f32(k - 1) + offset) * scale
-        bits = _half_bits(pattern[0])
+        bits = half_bits(pattern[0])
         if bits != first and bits != second:
             hits += counts[bits] & _u32(_TAKEN - 1)
         first, second = second, bits
     return int(hits)
 
 
-@_compiled
+@compiled
 def _half_ulp(value: Any) -> float:
     """Half of the distance between float16 numbers near `value`, a little less to be safe."""
     size = abs(value)
@@ -49,7 +50,7 @@ def _half_ulp(value: Any) -> float:
     return step * 0.49
 
 
-@_compiled
+@compiled
 def _most_frequent(row: U16, counts: U32, top: U16) -> int:
     """Fills `top` with the row's most frequent finite patterns, most frequent first; returns how many."""
     n = 0
@@ -73,7 +74,7 @@ def _most_frequent(row: U16, counts: U32, top: U16) -> int:
     return n
 
 
-@_compiled
+@compiled
 def fit_exact(patterns: U16, widened: F32, offset: F32, scale: F32) -> None:
     """Per row, the offset and scale whose three levels equal as many of its weights as can be found.
 
@@ -110,7 +111,7 @@ def fit_exact(patterns: U16, widened: F32, offset: F32, scale: F32) -> None:
             counts[row[c]] = _u32(0)
 
 
-@_compiled
+@compiled
 def _try(low: float, high: float, counts: U32, one: F32, best_fit: F32, best: int) -> int:
     """Levels from `low` to `high` (a descending pair is a negative scale, which makes zeros negative)."""
     s = _f32((high - low) / 2)
@@ -124,7 +125,7 @@ def _try(low: float, high: float, counts: U32, one: F32, best_fit: F32, best: in
     return best
 
 
-@_compiled
+@compiled
 def _try_three(low: float, middle: float, high: float, counts: U32, one: F32, best_fit: F32, best: int) -> int:
     """Three values that are evenly spaced but for their own rounding."""
     e0, e1, e2 = _half_ulp(low), _half_ulp(middle), _half_ulp(high)
@@ -140,7 +141,7 @@ def _try_three(low: float, middle: float, high: float, counts: U32, one: F32, be
     return _try(t + s, t - s, counts, one, best_fit, best)
 
 
-@_compiled_freely
+@compiled_freely
 def _sums(values: F32, t: Any, s: Any, limit: Any) -> tuple[int, int, int, float, float]:
     """Over the values within `limit` of their nearest level: n, and the sums of d, d², x and x·d."""
     n = sum_d = sum_dd = 0
@@ -160,7 +161,7 @@ def _sums(values: F32, t: Any, s: Any, limit: Any) -> tuple[int, int, int, float
     return n, sum_d, sum_dd, sum_x, sum_xd
 
 
-@_compiled
+@compiled
 def fit_nearest(patterns: U16, widened: F32, ignore_above: Any, refine: bool, offset: F32, scale: F32) -> None:
     """Per row, the offset and scale with the least squared error over the weights no further than `ignore_above`.
 
@@ -202,7 +203,7 @@ def fit_nearest(patterns: U16, widened: F32, ignore_above: Any, refine: bool, of
             offset[r], scale[r] = _f32(t), _f32(1)
 
 
-@_compiled
+@compiled
 def _error_bits(pattern: Any, level: Any, widened: F32, one: F32) -> Any:
     """The error as the pattern of a float32 not below 0: 0 if equal, at least 1 if not, NaN above all numbers."""
     if pattern == level:
@@ -212,7 +213,7 @@ def _error_bits(pattern: Any, level: Any, widened: F32, one: F32) -> Any:
     return max(_u32(1), _u32(_NOT_A_NUMBER) if bits > _u32(0x7F800000) else bits)
 
 
-@_compiled
+@compiled
 def assign(patterns: U16, levels: U16, widened: F32, exact: bool, digits: U8) -> int:
     """digits[r, c] = 0, 1 or 2: the level that equals (exact) or is nearest to the weight; returns the misses.
 
@@ -242,7 +243,7 @@ def assign(patterns: U16, levels: U16, widened: F32, exact: bool, digits: U8) ->
     return misses
 
 
-@_compiled
+@compiled
 def pack(digits: U8, d: int, indices: U16) -> None:
     """indices[r, b] = the d digits of block b as one number; columns past the row count as the middle digit."""
     n_columns = digits.shape[1]
@@ -256,7 +257,7 @@ def pack(digits: U8, d: int, indices: U16) -> None:
             indices[r, b] = i
 
 
-@_compiled
+@compiled
 def error_histogram(patterns: U16, levels: U16, digits: U8, widened: F32, prefix: int, counts: Any) -> None:
     """Adds the errors' upper 16 bits to counts [65536]; with prefix >= 0, the lower 16 of those with these upper."""
     one = np.empty(1, np.float32)
@@ -269,7 +270,7 @@ def error_histogram(patterns: U16, levels: U16, digits: U8, widened: F32, prefix
                 counts[bits & _u32(0xFFFF)] += 1
 
 
-@_compiled
+@compiled
 def find_entries(
     patterns: U16,
     levels: U16,

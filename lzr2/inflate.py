@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from lzr2.errors import StreamError, StreamSizeError
 
+U8 = npt.NDArray[np.uint8]
+
+SLACK_NBYTES = 64
+_LEAST_NBYTES = 8
 OUTPUT_NBYTES = 1 << 20  # large enough that threads seldom hand the interpreter lock over
 
 
@@ -69,6 +76,38 @@ def inflate(
     if stream.unused_data:
         found = f"{len(stream.unused_data)} more bytes in the section"
         raise StreamError("bytes after the end of the zlib stream", **where, found=found, expected="none")
+
+
+def inflate_exactly(
+    stream: U8, n_stream: int, out: U8, n_out: int, on_progress: Callable[[int], None] = lambda nbytes: None
+) -> bool:
+    """Whether `out` now holds all of a zlib stream of exactly `n_out` bytes. If not, `inflate` says what is wrong, if
+    anything is: streams of many matches, of an unusual kind or size are left to it.
+
+    Twice as fast as zlib where there are few matches. stream, out: uint8, with SLACK_NBYTES more than `n_stream` and
+    `n_out`, all of which may be read and written. on_progress: told how many bytes are there, now and then.
+    Thread-safe; releases the GIL. Memory: 100 KB.
+    """
+    from lzr2.inflate_blocks import DONE, MORE, STATE_SIZE, inflate_blocks
+
+    # 32 KiB window, no dictionary, checked.
+    if n_stream < _LEAST_NBYTES or stream[0] != 0x78 or stream[1] & 0x20 or (0x7800 | int(stream[1])) % 31:
+        return False
+    state = np.zeros(STATE_SIZE, np.uint64)
+    state[0] = 16
+    checksum, status, written = 1, MORE, 0
+    while status == MORE:
+        status = inflate_blocks(stream, n_stream, out, n_out, state, written + OUTPUT_NBYTES)
+        checksum = _backend.adler32(out[written : int(state[1])].data, checksum)
+        written = int(state[1])
+        on_progress(written)
+    end = (int(state[0]) + 7) // 8
+    return bool(
+        status == DONE
+        and written == n_out
+        and end + 4 == n_stream
+        and int.from_bytes(stream[end : end + 4].tobytes(), "big") == checksum
+    )
 
 
 def inflated_nbytes(pieces: Iterable[Any], limit: int, **where: Any) -> int:

@@ -11,8 +11,7 @@ what it indexes with: arguments come from files.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import llvmlite.binding  # type: ignore[import-untyped]
 import llvmlite.ir  # type: ignore[import-untyped]
@@ -21,12 +20,12 @@ import numba.extending
 import numpy as np
 import numpy.typing as npt
 
+from lzr2.compiled import compiled
+
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 Array = npt.NDArray[Any]
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 _OVERLOAD: dict[str, Any] = {"jit_options": {"boundscheck": False, "error_model": "numpy"}, "strict": False}
 _u32 = np.uint32
 _BATCH = 2048  # entries rounded at once
@@ -34,21 +33,8 @@ _NO_ROW = 2**64 - 1
 _at = np.uintp  # unsigned: numba then leaves out the check for negative indices
 
 
-def _compiled(function: _F, **options: Any) -> _F:
-    try:
-        compiled: _F = numba.njit(cache=True, **_OPTIONS, **options)(function)
-    except RuntimeError:  # no folder can be written: compile in every process
-        compiled = numba.njit(**_OPTIONS, **options)(function)
-    return compiled
-
-
-def _compiled_freely(function: _F) -> _F:
-    """Sums may be taken in any order: for fitting only, never for what decides about bits."""
-    return _compiled(function, fastmath={"reassoc"})
-
-
-@_compiled
-def _half_bits(v: Any) -> Any:
+@compiled
+def half_bits(v: Any) -> Any:
     """The float16 pattern of a float32 pattern: nearest, ties to even; NaN keeps its sign and top payload bits."""
     a = v & _u32(0x7FFFFFFF)
     sign = (v >> _u32(16)) & _u32(0x8000)
@@ -86,17 +72,17 @@ def _truncate(typing_context: Any, value: Any) -> Any:
     return numba.types.uint16(numba.types.uint32), generate
 
 
-_to_half: Any = _truncate if _rounds_in_hardware() else _half_bits
+_to_half: Any = _truncate if _rounds_in_hardware() else half_bits
 
 
-@_compiled
+@compiled
 def round_to_half(values: U32, out: U16) -> None:
     """out[i] = float16 pattern of float32 pattern values[i]."""
     for i in range(min(values.size, out.size)):
-        out[i] = _half_bits(values[i])
+        out[i] = half_bits(values[i])
 
 
-@_compiled
+@compiled
 def _digits(index: Any, low: Any, middle: Any, high: Any, out: Array, start: int, n: int) -> None:
     """out[start : start + n] = the patterns of the last n digits of an index."""
     i = _u32(index)
@@ -107,7 +93,7 @@ def _digits(index: Any, low: Any, middle: Any, high: Any, out: Array, start: int
         i = q
 
 
-@_compiled
+@compiled
 def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
     """Writes the lattice rows: out[r, c] = levels[r, digit]. Returns the first row with an index >= limit, or -1.
 
@@ -158,7 +144,7 @@ def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
     return -1
 
 
-@_compiled
+@compiled
 def _expand_one(row_indices: U16, lead: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 1 to 4. Four values are stored for each block; the next block overwrites what is too much."""
     n_safe = n_blocks
@@ -174,7 +160,7 @@ def _expand_one(row_indices: U16, lead: Array, row: Array, n_blocks: int, d: int
             row[b * d + k] = lead[_at(row_indices[b]) * _at(4) + _at(k)]
 
 
-@_compiled
+@compiled
 def _expand_two(row_indices: U16, lead: Array, table: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 5 to 8: one to four leading digits, then four."""
     top = _at(d - 4)
@@ -192,7 +178,7 @@ def _expand_two(row_indices: U16, lead: Array, table: Array, row: Array, n_block
         row[o], row[o + _at(1)], row[o + _at(2)], row[o + _at(3)] = b0, b1, b2, b3
 
 
-@_compiled
+@compiled
 def _expand_three(row_indices: U16, lead: Array, table: Array, row: Array, n_blocks: int, d: int) -> None:
     """d = 9 to 12: one to four leading digits, then four and four."""
     top = _at(d - 8)
@@ -231,7 +217,7 @@ def _(halves: Any, widened: Any, table: Any) -> Any:
     return widen_batch
 
 
-@_compiled
+@compiled
 def apply_overlay(
     words: U32, wide: bool, out: Array, table: U32, n_columns: int, n_rows: int, first_row: int, end_row: int
 ) -> int:
@@ -270,7 +256,7 @@ def apply_overlay(
     return elsewhere
 
 
-@_compiled
+@compiled
 def _round_batch(values: U32, step: int, halves: U16) -> None:
     """The float16 patterns of every step-th value: in hardware, but for NaN, whose payload that would change."""
     n = (values.size + step - 1) // step
@@ -287,10 +273,10 @@ def _round_batch(values: U32, step: int, halves: U16) -> None:
             halves[e] = _to_half(value)
     if largest > _u32(0x7F800000):
         for e in range(n):
-            halves[e] = _half_bits(values[step * e])
+            halves[e] = half_bits(values[step * e])
 
 
-@_compiled
+@compiled
 def _place_narrow(batch: U32, values: Array, out: Array, columns: Any, first: Any, own_rows: Any) -> bool:
     foreign = False
     last, base = _at(_NO_ROW), _at(0)
@@ -307,7 +293,7 @@ def _place_narrow(batch: U32, values: Array, out: Array, columns: Any, first: An
     return foreign
 
 
-@_compiled
+@compiled
 def _place_wide(batch: U32, values: Array, out: Array, columns: Any, first: Any, own_rows: Any) -> bool:
     foreign = False
     for e in range(batch.size // 3):
@@ -319,7 +305,7 @@ def _place_wide(batch: U32, values: Array, out: Array, columns: Any, first: Any,
     return foreign
 
 
-@_compiled
+@compiled
 def widen(halves: U16, out: U32, table: U32) -> None:
     """out[i] = the float32 pattern of float16 pattern halves[i]. table: all 65,536 of them, for the rare ones."""
     n = min(halves.size, out.size)
@@ -347,7 +333,7 @@ def _(half: Any, out: Any, table: Any) -> Any:
     return lambda half, out, table: table[half]
 
 
-@_compiled
+@compiled
 def put(positions: Array, values: U16, out: Array, table: U32, first: int) -> None:
     """out[positions - first] = values; positions outside `out` are ignored. positions: unsigned [n]; table as above."""
     n = _at(out.size)
@@ -357,7 +343,7 @@ def put(positions: Array, values: U16, out: Array, table: U32, first: int) -> No
             out[at] = _one_as_written(values[e], out, table)
 
 
-@_compiled
+@compiled
 def locate(words: U32, wide: bool, n_rows: int, n_columns: int, positions: Array, values: U16) -> int:
     """Flat positions and float16 patterns of the entries within the tensor, in order; returns how many."""
     step = 3 if wide else 2
@@ -370,6 +356,6 @@ def locate(words: U32, wide: bool, n_rows: int, n_columns: int, positions: Array
             row, column, value = _at(pair & _u32(0xFFFF)), _at(pair >> _u32(16)), words[2 * e + 1]
         if column < _at(n_columns) and row < _at(n_rows):
             positions[n] = row * _at(n_columns) + column
-            values[n] = _half_bits(value)
+            values[n] = half_bits(value)
             n += 1
     return n

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from lzr2.kernels import U32, Array, _compiled
+from lzr2.compiled import compiled
+from lzr2.kernels import U32, Array
 
 _u32 = np.uint32
 
 
-@_compiled
+@compiled
 def survey(words: U32, wide: bool, n_rows: int, n_columns: int, counts: Array) -> None:
     """Adds up what is odd about overlay entries, piece by piece.
 

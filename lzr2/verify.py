@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lzr2 import decode, layout
+from lzr2 import decode, indices, layout
 from lzr2.byte_source import ByteSource, BytesSource, PreadSource, open_source
 from lzr2.errors import Lzr2Error, StreamError, StreamSizeError, printable
 from lzr2.index import Index, duplicated_keys
@@ -183,7 +183,7 @@ def _about_the_payload(source: ByteSource, record: RecordInfo) -> Iterator[Findi
 
     decode.check_size(source, record)
     decode.check_record(source, record)
-    n_blocks = decode.read_indices(source, record).shape[1]
+    n_blocks = indices.read_indices(source, record).shape[1]
     needed = layout.blocks_needed(record.n_columns, record.d)
     if n_blocks != needed and record.n_weights:
         kind = "short lattice" if n_blocks < needed else "long lattice"
