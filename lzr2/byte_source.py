@@ -161,6 +161,7 @@ class PreadSource(ByteSource):
         _outlast_clock_tick(self.state)
 
     def check_unchanged(self) -> None:
+        """Raises StaleFileError if the size, the time or the inode is another, or the path names another file."""
         with self.in_use():
             try:
                 now = _state(self._fd)
@@ -179,6 +180,7 @@ class PreadSource(ByteSource):
             return False
 
     def will_need(self, offset: int, nbytes: int) -> None:
+        """Starts reading the range into the page cache, where the system can."""
         self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")
 
     def _advise(self, offset: int, nbytes: int, name: str) -> None:
@@ -233,6 +235,7 @@ class MmapSource(PreadSource):
             raise IoFailedError(f"the file can't be mapped ({error})", path=self.name) from error
 
     def done_with(self, offset: int, nbytes: int) -> None:
+        """Lets the range's whole pages leave this process's memory; they stay in the page cache."""
         advice = getattr(mmap, "MADV_DONTNEED", None)
         start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
         end = min(offset + nbytes, self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE

@@ -45,10 +45,12 @@ class InflatedTensor:
 
     @property
     def n_rows(self) -> int:
+        """C: the first dimension."""
         return layout.rows_and_columns(self.shape)[0]
 
     @property
     def n_columns(self) -> int:
+        """N: the product of the other dimensions."""
         return layout.rows_and_columns(self.shape)[1]
 
     @property

@@ -48,6 +48,7 @@ class Target:
 
     @property
     def lossless(self) -> bool:
+        """Whether there is no limit: every weight is kept."""
         return self.overlay_fraction is None and self.max_error is None and self.nbytes is None
 
 
@@ -68,6 +69,7 @@ class FittedTensor:
 
     @property
     def wide(self) -> bool:
+        """Whether overlay entries take 12 bytes instead of 8."""
         n_rows, n_columns = self.patterns.shape
         return layout.entry_nbytes(n_rows, layout.blocks_needed(n_columns, self.d), self.d) != 8
 

@@ -151,6 +151,7 @@ class Index:
 
     @cached_property
     def by_key(self) -> dict[str, RecordInfo]:
+        """The record that counts for each key: the last one with a payload. In the order of the file."""
         found: dict[str, RecordInfo] = {}
         for record in self.records:
             if record.has_payload:
@@ -160,6 +161,7 @@ class Index:
 
     @property
     def has_checksums(self) -> bool:
+        """Whether every record has one, so that every decode compares it."""
         return bool(self.records) and all(r.checksum is not None for r in self.records)
 
     @property

@@ -30,11 +30,6 @@ def _fastest() -> Any:
 _backend: Any = _fastest()
 
 
-def backend_name() -> str:
-    """Which library inflates."""
-    return str(_backend.__name__)
-
-
 def inflate(
     pieces: Iterable[Any],
     limit: int,

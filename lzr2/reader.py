@@ -34,10 +34,12 @@ class Lzr2File:
 
     @property
     def path(self) -> Path:
+        """Of the file; `<bytes>` for one in memory."""
         return Path(self._source.name)
 
     @property
     def index(self) -> Index:
+        """Where its records lie."""
         return self._index
 
     def keys(self) -> list[str]:

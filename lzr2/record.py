@@ -34,26 +34,32 @@ class RecordInfo:
 
     @property
     def has_payload(self) -> bool:
+        """Whether the record sets the tensor; otherwise it stays as the base model has it."""
         return self.d > 0
 
     @property
     def n_weights(self) -> int:
+        """C x N."""
         return math.prod(self.shape)
 
     @property
     def n_rows(self) -> int:
+        """C: the first dimension."""
         return self.shape[0]
 
     @property
     def n_columns(self) -> int:
+        """N: the product of the other dimensions; 1 if there are none."""
         return math.prod(self.shape[1:])
 
     @property
     def record_nbytes(self) -> int:
+        """Bytes of the whole record, header included."""
         return self.end - self.start
 
     @property
     def payload_nbytes(self) -> int:
+        """Bytes from `d` to the end; 0 without payload."""
         return self.end - self.payload_start
 
     @property
@@ -63,26 +69,32 @@ class RecordInfo:
 
     @property
     def aux_start(self) -> int:
+        """Where the aux section starts (after `d`)."""
         return self.payload_start + 4
 
     @property
     def aux_nbytes(self) -> int:
+        """Bytes of the aux section: float32 [C, d]."""
         return 4 * self.n_rows * self.d if self.has_payload else 0
 
     @property
     def offset_start(self) -> int:
+        """Where the offset section starts."""
         return self.aux_start + self.aux_nbytes
 
     @property
     def offset_nbytes(self) -> int:
+        """Bytes of the offset section: float32 [C]."""
         return 4 * self.n_rows if self.has_payload else 0
 
     @property
     def scale_start(self) -> int:
+        """Where the scale section starts."""
         return self.offset_start + self.offset_nbytes
 
     @property
     def scale_nbytes(self) -> int:
+        """Bytes of the scale section: float32 [C]."""
         return self.offset_nbytes
 
     @property
@@ -102,6 +114,7 @@ class RecordInfo:
 
     @property
     def overlay_nbytes(self) -> int:
+        """Bytes of all overlay entries."""
         return self.overlay_count * self.entry_nbytes
 
 
@@ -174,24 +187,30 @@ class EncodedTensor:
 
     @property
     def n_weights(self) -> int:
+        """C x N."""
         return math.prod(self.shape)
 
     @property
     def n_rows(self) -> int:
+        """C: the first dimension."""
         return self.shape[0]
 
     @property
     def n_columns(self) -> int:
+        """N: the product of the other dimensions."""
         return math.prod(self.shape[1:])
 
     @property
     def n_blocks(self) -> int:
+        """B: indices a row."""
         return self.indices.shape[1] if self.indices.ndim == 2 else 0
 
     @property
     def overlay_count(self) -> int:
+        """Number of overlay entries."""
         return self.overlay_rows.shape[0] if self.overlay_rows.ndim == 1 else 0
 
     @property
     def entry_nbytes(self) -> int:
+        """Bytes of an overlay entry in the file: 8, or 12 where places need more than 16 bits."""
         return layout.entry_nbytes(self.n_rows, self.n_blocks, self.d)

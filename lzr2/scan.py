@@ -74,6 +74,7 @@ class Scanner:
 
     @property
     def bytes_read(self) -> int:
+        """Bytes of the file that were read so far."""
         return self._window.bytes_read + self._inflated_bytes_read
 
     def records(self) -> Iterator[RecordInfo]:

@@ -68,6 +68,7 @@ class Report:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
+        """All of them: those about the file, then those of each record in the order of the file."""
         return self.file_findings + tuple(f for record in self.records for f in record.findings)
 
     def ok(self, *, strict: bool = False) -> bool:

@@ -1,0 +1,85 @@
+"""An open file: its keys and shapes, what is there and what isn't, from disk and from memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lzr2
+from lzr2 import errors
+
+TENSORS = {"b": np.arange(6, dtype=np.float16).reshape(2, 3), "a": np.ones(4, np.float16)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "w.lzr2"
+    with lzr2.Writer(path) as writer:
+        for key, tensor in TENSORS.items():
+            writer.add(key, tensor)
+        writer.add_without_payload("left out", (3, 3))
+    return path
+
+
+@pytest.mark.parametrize("from_memory", [False, True])
+def test_what_is_in_it(path: Path, from_memory: bool) -> None:
+    with lzr2.open(path.read_bytes() if from_memory else path) as file:
+        assert file.keys() == list(file) == ["b", "a"]
+        assert len(file) == 2
+        assert "a" in file
+        assert "left out" not in file
+        assert str(file.path) == ("<bytes>" if from_memory else str(path))
+        assert [record.key for record in file.index.records] == ["b", "a", "left out"]
+        for key, tensor in TENSORS.items():
+            assert file.shape(key) == tensor.shape
+            read = file.get_tensor(key)
+            assert read.dtype == np.float16
+            assert np.array_equal(read, tensor)
+
+
+def test_what_is_not_in_it(path: Path) -> None:
+    with lzr2.open(path) as file:
+        with pytest.raises(errors.NoPayloadError, match="base model"):
+            file.get_tensor("left out")
+        with pytest.raises(errors.UnknownKeyError, match="no such record"):
+            file.shape("c")
+        with pytest.raises(KeyError):
+            file.record("c")
+
+
+@pytest.mark.parametrize("rows", [None, (0, 2), (1, 2), (2, 2)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_and_types(path: Path, rows: tuple[int, int] | None, dtype: type) -> None:
+    wanted = TENSORS["b"][slice(*(rows or (0, 2)))].astype(dtype)
+    out = np.full(wanted.shape, 7, dtype)
+    with lzr2.open(path) as file:
+        file.decode_into("b", out, rows)
+    assert np.array_equal(out, wanted)
+
+
+def test_an_index_of_another_file_is_refused(path: Path, tmp_path: Path) -> None:
+    lzr2.save_file(TENSORS, tmp_path / "other.lzr2")
+    with pytest.raises(errors.StaleFileError, match="another file"):
+        lzr2.open(path, index=lzr2.Index.build(tmp_path / "other.lzr2"))
+    with lzr2.open(path, index=lzr2.Index.build(path)) as file:
+        assert file.keys() == ["b", "a"]
+
+
+def test_load_file_gives_all_that_carries_weights(path: Path) -> None:
+    loaded = lzr2.load_file(path, threads=2)
+    assert loaded.keys() == TENSORS.keys()
+    assert all(np.array_equal(loaded[key], tensor) for key, tensor in TENSORS.items())
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+def test_closed_it_reads_nothing_more(path: Path, io: lzr2.byte_source.IoMode) -> None:
+    file = lzr2.open(path, io=io)
+    file.will_need("a")
+    file.close()
+    file.close()
+    file.will_need("a")
+    file.done_with("a")
+    with pytest.raises(errors.ClosedError):
+        file.get_tensor("a")
