@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -10,6 +11,7 @@ def main() -> None:
     try:
         from streamer.cli.app import main as run
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed again, it would break off the end
         sys.stderr.write("Interrupted.\n")
         sys.exit(130)
     run()
