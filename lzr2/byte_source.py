@@ -239,12 +239,11 @@ class MmapSource(PreadSource):
         advice = getattr(mmap, "MADV_DONTNEED", None)
         start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
         end = min(offset + nbytes, self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-        if advice is None or start < 0 or end <= start or self._closed:
+        if advice is None or start < 0 or end <= start or self._map is None:
             return
         try:
             with self.in_use():
-                if self._map is not None:
-                    self._map.madvise(advice, start, end - start)
+                self._map.madvise(advice, start, end - start)
         except (OSError, ClosedError):
             return  # a hint
 

@@ -55,6 +55,11 @@ def test_bytes_after_the_end_are_noticed(backend: str, size: int) -> None:
         list(inflate.inflate(pieces(zlib.compress(b"abc") + b"\0", size), 1000))
 
 
+def test_a_piece_after_the_end_is_noticed(backend: str) -> None:
+    with pytest.raises(StreamError, match="bytes after the end"):
+        list(inflate.inflate([zlib.compress(b"abc"), b"", b"x"], 1000))
+
+
 def test_the_bound_is_exact(backend: str) -> None:
     stream = zlib.compress(bytes(1000))
     assert inflate.inflated_nbytes([stream], 1000) == 1000

@@ -64,6 +64,21 @@ def test_sections_that_fit() -> None:
     assert replace(whole, aux=np.zeros((2, 2), np.float32)).overlay_count == 1
 
 
+def test_without_an_overlay_there_are_no_entries() -> None:
+    sections: dict[str, Any] = {name: getattr(tensor(), name) for name in ("shape", "d", "offset", "scale", "indices")}
+    assert lzr2.EncodedTensor(**sections).overlay_count == 0
+
+
+def test_more_entries_than_their_count_can_tell() -> None:
+    n = 2**32
+    with pytest.raises(InvalidTensorError, match="overlay entries"):
+        tensor(
+            overlay_rows=np.broadcast_to(np.uint16(0), (n,)),
+            overlay_columns=np.broadcast_to(np.uint16(0), (n,)),
+            overlay_values=np.broadcast_to(np.float32(0), (n,)),
+        )
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,29 @@ def test_what_is_no_lzr2_file(tmp_path: Path) -> None:
     assert [f.kind for f in report.findings] == ["NotLzr2Error"]
     with pytest.raises(FileNotFoundError):
         lzr2.verify(tmp_path / "none")
+
+
+def test_the_checksums_of_an_index_are_compared(tmp_path: Path) -> None:
+    path = tmp_path / "a.lzr2"
+    path.write_bytes(b"LZR2" + b"".join(simple_record(f"k{i}", rows=400, columns=80, seed=i) for i in range(3)))
+    assert not lzr2.verify(path).checksums
+    record = lzr2.Index.open(path, checksum=True).records[1]
+    assert lzr2.verify(path).checksums
+    status = path.stat()
+    data = bytearray(path.read_bytes())
+    data[record.offset_start] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    report = lzr2.verify(path)
+    damaged = [any(finding.severity == "error" for finding in entry.findings) for entry in report.records]
+    assert damaged == [False, True, False]
+    assert not report.ok()
+
+
+def test_progress_ends_with_the_whole_file(tmp_path: Path) -> None:
+    (tmp_path / "a.lzr2").write_bytes(b"LZR2" + simple_record("a") + simple_record("b"))
+    told: list[tuple[int, int]] = []
+    lzr2.verify(tmp_path / "a.lzr2", on_bytes=lambda done, total: told.append((done, total)))
+    size = (tmp_path / "a.lzr2").stat().st_size
+    assert len(told) == 2
+    assert told[-1] == (size, size)

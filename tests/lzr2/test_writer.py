@@ -263,3 +263,11 @@ def test_a_tensor_that_changes_while_it_is_written(tmp_path: Path) -> None:
     with pytest.raises(EncodeError, match="changed while"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
         writer._add_fitted("t", fitted)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_fitted_elsewhere_is_written_as_if_it_were_fitted_here(tmp_path: Path) -> None:
+    tensor = np.random.default_rng(0).standard_normal((20, 300)).astype(np.float16)
+    lzr2.save_file({"a": tensor}, tmp_path / "here.lzr2", overlay_fraction=0.1)
+    with lzr2.Writer(tmp_path / "elsewhere.lzr2") as writer:
+        writer.add("a", fit_tensor(tensor, Target(overlay_fraction=0.1)))
+    assert (tmp_path / "elsewhere.lzr2").read_bytes() == (tmp_path / "here.lzr2").read_bytes()
