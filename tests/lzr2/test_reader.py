@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import lzr2
 from lzr2 import errors
+
+from .test_byte_source import open_files
 
 TENSORS = {"b": np.arange(6, dtype=np.float16).reshape(2, 3), "a": np.ones(4, np.float16)}
 
@@ -83,3 +87,42 @@ def test_closed_it_reads_nothing_more(path: Path, io: lzr2.byte_source.IoMode) -
     file.done_with("a")
     with pytest.raises(errors.ClosedError):
         file.get_tensor("a")
+
+
+def test_failing_at_the_kth_allocation_is_one_clean_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lzr2.save_file({"large": np.random.default_rng(0).standard_normal((64, 640)).astype(np.float16)} | TENSORS, path)
+    real = np.empty
+    made = 0
+    k = -1
+
+    def empty(*args: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        if made == k:
+            raise MemoryError(f"allocation {k}")
+        return real(*args, **options)
+
+    def use(threads: int) -> bytes:
+        with lzr2.open(path, sidecar=False) as file:
+            inflated = file.read_inflated("large")
+            out = real(inflated.shape, np.float16)
+            lzr2.decode_inflated_into(inflated, out, threads=threads)
+            return out.tobytes() + file.get_tensor("large", threads).tobytes() + file.get_tensor("a").tobytes()
+
+    for threads in (1, 3):
+        wanted = use(threads)
+        monkeypatch.setattr(np, "empty", empty)
+        k, made = -1, 0
+        assert use(threads) == wanted
+        total = made
+        before = open_files()
+        for k in range(1, total + 1):
+            made = 0
+            with pytest.raises(MemoryError, match=f"allocation {k}$"):
+                use(threads)
+        k = -1
+        assert use(threads) == wanted
+        monkeypatch.setattr(np, "empty", real)
+        assert total > 8
+        assert open_files() == before
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("lzr2-")]
