@@ -39,7 +39,8 @@ _DISTANCE_BASE = np.array([1, 2, 3, 4] + [(2 + i % 2 << i // 2) + 1 for i in ran
 _DISTANCE_EXTRA = np.array([0, 0] + [i // 2 for i in range(28)])
 
 _N_MARKS = 128  # codes of the second chain that the first may fall into step with
-_SPARE = 1 << 15  # bytes that the second chain may write
+_SPARE = 1 << 15  # bytes from which on the second chain stops
+_LONGEST_MATCH = 258
 _N_COPIES = 1 << 10  # matches that it may leave to be copied
 _LEAST_LEAD = 1 << 13  # bits between the chains; with fewer the second isn't worth its start
 _FIRST_LEAD = 1 << 15  # as long as it isn't known how long blocks are
@@ -174,7 +175,7 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
     distances = np.empty(1 << _DISTANCE_BITS, np.uint32)
     lengths, counts, distance_counts = np.zeros(320, np.int64), np.zeros(16, np.int64), np.zeros(16, np.int64)
     symbols, distance_symbols = np.zeros(288, np.int64), np.zeros(32, np.int64)
-    spare, marks = np.empty(_SPARE + SLACK_NBYTES, np.uint8), np.empty(_N_MARKS, np.uint64)
+    spare, marks = np.empty(_SPARE + _LONGEST_MATCH + SLACK_NBYTES, np.uint8), np.empty(_N_MARKS, np.uint64)
     copies = np.empty((_N_COPIES, 3), np.uint64)  # where, how many, from how far back
     spare_target = _u64(spare.ctypes.data)
 

@@ -98,6 +98,15 @@ def test_matches_across_the_second_chains_start(gap: int) -> None:
             assert inflated(stream, len(content)) == bytes(content)
 
 
+@pytest.mark.parametrize("gap", [150, 200, 250])
+def test_a_long_match_where_the_second_chains_room_ends(gap: int) -> None:
+    content = np.random.default_rng(gap).integers(0, 200, 2_000_000).astype(np.uint8)
+    for at in range(1000, content.size - 300, 250 + gap):
+        content[at : at + 250] = content[at - 600 : at - 350]
+    stream = compressed(content.tobytes(), 9, zlib.Z_DEFAULT_STRATEGY, 9)
+    assert inflated(stream, content.size) == content.tobytes()
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.binary(min_size=1, max_size=300), st.integers(1, 400)), max_size=30),
