@@ -5,7 +5,6 @@
 
 Equal digests mean equal results, bit for bit. Peak memory is what the operating system counted for this process.
 """
-# ruff: noqa: E402
 
 from __future__ import annotations
 
