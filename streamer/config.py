@@ -69,7 +69,7 @@ class StreamSettings:
     Attributes:
         vram_budget_nbytes: most bytes of weights on the device at any time.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps (0: none).
-        hold_only_smaller: keep only tensors that take less host memory than bytes in the file.
+        hold_only_smaller: keep only tensors that take at most half as much host memory as bytes in the file.
         workers: threads that read and decode ahead; with 0 each block is loaded when its turn comes.
         staged: decode into a staging buffer and copy from there, as a device with its own memory needs.
             None: what the device needs.

@@ -16,6 +16,27 @@ from streamer.sources.cast import DenseTensor, copy_cast
 from streamer.sources.faults import translated
 
 
+class InflatedHeld:
+    """A held tensor as the indices of its lattice and its overlay: an eighth of the memory, decoded when it is used."""
+
+    def __init__(self, tensor: lzr2.InflatedTensor) -> None:
+        self._tensor = tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of host memory that it takes."""
+        return self._tensor.nbytes
+
+    def write_into(self, out: torch.Tensor) -> None:
+        """Writes the float16 values, cast to ``out``'s type. Thread-safe."""
+        if out.dtype in (torch.float16, torch.float32):
+            lzr2.decode_inflated_into(self._tensor, out.view(-1).numpy())
+        else:
+            values = np.empty(self._tensor.shape, np.float16)
+            lzr2.decode_inflated_into(self._tensor, values)
+            copy_cast(out, torch.from_numpy(values))
+
+
 class Lzr2Source:
     """The tensors of an LZR2 file, decoded on the calling thread straight to where they are wanted.
 
@@ -58,7 +79,8 @@ class Lzr2Source:
     def info(self, key: str) -> TensorInfo:
         """Shape and sizes of the record."""
         record = self._file.record(key)
-        return TensorInfo(record.shape, record.record_nbytes, record.n_weights * 2, torch.float16)
+        held_nbytes = min(_dense_nbytes(record), _inflated_nbytes(record))
+        return TensorInfo(record.shape, record.record_nbytes, held_nbytes, torch.float16)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Decodes the record; values are its float16 ones, cast to ``out``'s type."""
@@ -68,8 +90,16 @@ class Lzr2Source:
             copy_cast(out, torch.from_numpy(self._decode(key)))
 
     def hold(self, key: str) -> HeldTensor:
-        """The record, decoded to float16."""
-        return DenseTensor(torch.from_numpy(self._decode(key)))
+        """The record decoded to float16; or with its indices inflated, where that is smaller (few overlay entries)."""
+        record = self._file.record(key)
+        if _inflated_nbytes(record) >= _dense_nbytes(record):
+            return DenseTensor(torch.from_numpy(self._decode(key)))
+        try:
+            return InflatedHeld(self._file.read_inflated(key))
+        except lzr2.Lzr2Error as error:
+            raise translated(error) from error
+        finally:
+            self._file.done_with(key)
 
     def will_need(self, key: str) -> None:
         """Asks the system to read ahead."""
@@ -89,3 +119,14 @@ class Lzr2Source:
             raise translated(error) from error
         self._file.done_with(key)
         return out
+
+
+def _dense_nbytes(record: lzr2.RecordInfo) -> int:
+    return 2 * record.n_weights
+
+
+def _inflated_nbytes(record: lzr2.RecordInfo) -> int:
+    """Of a record as sane writers make them: others may turn out larger or smaller."""
+    blocks = -(-record.n_columns // record.d)
+    position_nbytes = 4 if record.n_weights < 1 << 32 else 8
+    return record.n_rows * (2 * blocks + 6) + record.overlay_count * (position_nbytes + 2)

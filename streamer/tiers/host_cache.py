@@ -19,8 +19,8 @@ def choose(
         source: of the tensors.
         groups: the keys of each block, in the order in which room is given to them.
         budget_nbytes: of host memory. A larger budget keeps a superset.
-        only_smaller: leave out tensors that take at least as much in memory as in the file, where the system's page
-            cache keeps them as well as this would.
+        only_smaller: leave out tensors that don't take at most half as much in memory as in the file: the system's
+            page cache keeps those nearly as well.
     """
     if only_smaller:
         groups = [[key for key in keys if _is_smaller_held(source.info(key))] for keys in groups]
@@ -35,7 +35,7 @@ def choose(
 
 
 def _is_smaller_held(info: TensorInfo) -> bool:
-    return info.held_nbytes < info.stored_nbytes
+    return 2 * info.held_nbytes <= info.stored_nbytes
 
 
 class HostCache:

@@ -12,7 +12,7 @@ import torch
 
 import lzr2
 from streamer.errors import WeightsFileError
-from streamer.sources.lzr2 import Lzr2Source
+from streamer.sources.lzr2 import InflatedHeld, Lzr2Source
 from tests.streamer.sources.bits import raw
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"
@@ -62,6 +62,38 @@ def test_golden_files_have_the_same_bits_cast_as_torch_casts(golden, wanted):
 @pytest.mark.parametrize("wanted", TYPES)
 def test_a_new_file_has_the_same_bits_cast_as_torch_casts(made, wanted, io):
     assert_same_bits(made, wanted, io)
+
+
+@pytest.fixture
+def lattice_heavy(tmp_path):
+    """Rows on three values, one weight in fifty anywhere."""
+    path = tmp_path / "lattice.lzr2"
+    random = np.random.default_rng(6)
+    tensors = {}
+    for i, d in enumerate((3, 8, 10)):
+        values = (random.integers(-1, 2, (64, 400)) * random.uniform(0.01, 0.1, (64, 1))).astype(np.float16)
+        elsewhere = random.random(values.shape) < 0.02
+        values[elsewhere] = random.normal(size=int(elsewhere.sum()))
+        tensors[f"t{i}"] = (values.reshape(64, 4, 10, 10), d)
+    with lzr2.Writer(path) as writer:
+        for key, (values, d) in tensors.items():
+            writer.add(key, values, d=d)
+    return path
+
+
+@pytest.mark.parametrize("wanted", TYPES)
+def test_a_lattice_heavy_file_has_the_same_bits_cast_as_torch_casts(lattice_heavy, wanted):
+    assert_same_bits(lattice_heavy, wanted)
+
+
+def test_what_is_held_is_in_its_smaller_form_and_of_the_size_that_was_announced(lattice_heavy, made):
+    source = Lzr2Source(lattice_heavy)
+    for key in source.keys():
+        held, info = source.hold(key), source.info(key)
+        assert isinstance(held, InflatedHeld)
+        assert held.nbytes == info.held_nbytes < 2 * info.weights / 2
+    dense = Lzr2Source(made)
+    assert all(not isinstance(dense.hold(key), InflatedHeld) for key in dense.keys())
 
 
 def test_sizes_are_known_before_anything_is_read(made):

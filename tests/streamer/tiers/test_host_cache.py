@@ -154,11 +154,11 @@ def test_whole_groups_are_chosen_first_ones_first():
     assert choose(below, groups, 28) == set("abcde")
 
 
-def test_what_is_not_smaller_in_memory_than_in_the_file_may_be_left_out():
+def test_what_takes_more_than_half_of_its_bytes_in_the_file_may_be_left_out():
     class Packed(MemorySource):
         def info(self, key: str) -> TensorInfo:
             info = super().info(key)
-            return replace(info, stored_nbytes=info.held_nbytes + (key == "b"))
+            return replace(info, stored_nbytes=2 * info.held_nbytes - (key == "a"))
 
     below = Packed(source_of({"a": 1, "b": 1}).tensors)
     assert choose(below, ["ab"], 100, only_smaller=True) == {"b"}
