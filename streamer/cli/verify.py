@@ -124,7 +124,11 @@ def _show_comparison(report: Report) -> None:
             )
     if different:
         Console().print(table)
-    typer.echo(f"{exact:,} tensors are exact, {different:,} differ")
+    alone = len(report.records) - exact - different
+    typer.echo(
+        f"{exact:,} tensors are exact, {different:,} differ"
+        + (f", {alone:,} have nothing to compare with" if alone else "")
+    )
 
 
 def _line(finding: Finding) -> str:

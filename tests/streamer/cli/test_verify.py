@@ -34,6 +34,12 @@ def test_differences_are_shown_tensor_by_tensor(streamer, file):
     assert [line.split()[0] for line in done.out.splitlines() if " dB" in line] == ["t1"]
 
 
+def test_what_the_other_weights_do_not_have_is_counted(streamer, file):
+    lzr2.save_file({"t0": lzr2.load_file(file)["t0"]}, "part.lzr2")
+    done = streamer("verify", file, "--against", "part.lzr2")
+    assert "1 tensors are exact, 0 differ, 2 have nothing to compare with" in done.out
+
+
 def test_for_a_machine(streamer, file):
     report = json.loads(streamer("verify", file, "--against", "other.lzr2", "--json").out)
     assert report["ok"]
