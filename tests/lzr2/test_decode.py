@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,30 +106,6 @@ def test_threads_keep_the_order_of_overlay_entries(order: str, wide: bool, monke
             assert np.array_equal(bits(half), bits(wanted))
 
 
-def test_one_file_shared_by_many_threads(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    tensors = {f"t{i}": rng.normal(size=(64, 300)).astype(np.float16) for i in range(6)}
-    lzr2.save_file(tensors, tmp_path / "a.lzr2")
-    wrong: list[str] = []
-    with lzr2.open(tmp_path / "a.lzr2") as file:
-
-        def work(seed: int) -> None:
-            order = np.random.default_rng(seed)
-            for _ in range(30):
-                key = f"t{order.integers(6)}"
-                file.will_need(key)
-                if not np.array_equal(bits(file.get_tensor(key)), bits(tensors[key])):
-                    wrong.append(key)
-                file.done_with(key)
-
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert wrong == []
-
-
 def test_inflated_tensors_need_no_file_and_know_their_size() -> None:
     data = b"LZR2" + large_record("random")
     wanted = reference.decode(data)["t"]
@@ -185,25 +160,6 @@ def test_a_read_only_buffer() -> None:
 def test_rows_that_do_not_exist(rows: tuple[int, int]) -> None:
     with lzr2.open(b"LZR2" + simple_record()) as file, pytest.raises(errors.RowRangeError, match="within 0 to 3"):
         file.decode_into("a.weight", np.empty(0, np.float16), rows)
-
-
-def test_unknown_keys() -> None:
-    with lzr2.open(b"LZR2" + simple_record() + reference.header("kept", (2,), 0)) as file:
-        assert "a.weight" in file
-        assert "kept" not in file
-        assert len(file) == 1
-        with pytest.raises(KeyError) as caught:
-            file.get_tensor("none\n")
-        assert str(caught.value).startswith("<bytes>, record 'none\\n': no such record")
-        with pytest.raises(errors.NoPayloadError, match="base model"):
-            file.shape("kept")
-
-
-def test_a_closed_file() -> None:
-    file = lzr2.open(b"LZR2" + simple_record())
-    file.close()
-    with pytest.raises(errors.ClosedError):
-        file.get_tensor("a.weight")
 
 
 def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import pytest
 
 import lzr2
 from lzr2 import errors
+from lzr2.scan import Scanner
 
+from . import reference
+from .reference import simple_record
 from .test_byte_source import open_files
+from .test_scan import ambiguous
 
 TENSORS = {"b": np.arange(6, dtype=np.float16).reshape(2, 3), "a": np.ones(4, np.float16)}
 
@@ -49,8 +54,9 @@ def test_what_is_not_in_it(path: Path) -> None:
             file.get_tensor("left out")
         with pytest.raises(errors.UnknownKeyError, match="no such record"):
             file.shape("c")
-        with pytest.raises(KeyError):
-            file.record("c")
+        with pytest.raises(KeyError) as caught:
+            file.record("c\n")
+    assert str(caught.value).startswith(f"{path}, record 'c\\n': no such record")
 
 
 @pytest.mark.parametrize("rows", [None, (0, 2), (1, 2), (2, 2)])
@@ -75,11 +81,23 @@ def test_load_file_gives_all_that_carries_weights(path: Path) -> None:
     loaded = lzr2.load_file(path, threads=2)
     assert loaded.keys() == TENSORS.keys()
     assert all(np.array_equal(loaded[key], tensor) for key, tensor in TENSORS.items())
+    assert list(path.parent.iterdir()) == [path]  # no sidecar: the file is read once
 
 
-@pytest.mark.parametrize("io", ["mmap", "pread"])
-def test_closed_it_reads_nothing_more(path: Path, io: lzr2.byte_source.IoMode) -> None:
-    file = lzr2.open(path, io=io)
+def test_a_hint_is_about_the_whole_record_and_no_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hints: list[tuple[str, int, int]] = []
+    with lzr2.open(path) as file:
+        for name in ("will_need", "done_with"):
+            monkeypatch.setattr(file._source, name, lambda *where, name=name: hints.append((name, *where)))
+        file.will_need("a")
+        file.done_with("b")
+        a, b = file.record("a"), file.record("b")
+    assert hints == [("will_need", a.start, a.record_nbytes), ("done_with", b.start, b.record_nbytes)]
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread", "from memory"])
+def test_closed_it_reads_nothing_more(path: Path, io: Any) -> None:
+    file = lzr2.open(path.read_bytes()) if io == "from memory" else lzr2.open(path, io=io)
     file.will_need("a")
     file.close()
     file.close()
@@ -126,3 +144,76 @@ def test_failing_at_the_kth_allocation_is_one_clean_error(path: Path, monkeypatc
         assert total > 8
         assert open_files() == before
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("lzr2-")]
+
+
+def test_one_file_shared_by_many_threads(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tensors = {f"t{i}": rng.normal(size=(64, 300)).astype(np.float16) for i in range(6)}
+    lzr2.save_file(tensors, tmp_path / "a.lzr2")
+    wrong: list[str] = []
+    with lzr2.open(tmp_path / "a.lzr2") as file:
+
+        def work(seed: int) -> None:
+            order = np.random.default_rng(seed)
+            for _ in range(30):
+                key = f"t{order.integers(6)}"
+                file.will_need(key)
+                if not np.array_equal(reference.bits(file.get_tensor(key)), reference.bits(tensors[key])):
+                    wrong.append(key)
+                file.done_with(key)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_a_misled_index_is_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"LZR2" + ambiguous(70_000, 100, entries=3) + simple_record("b")
+    with lzr2.open(data) as file:
+        wanted = {k: file.get_tensor(k).tobytes() for k in file.keys()}
+    monkeypatch.setattr(Scanner, "_fitting_sizes", lambda self, info: [12])
+    wrong_data = b"LZR2" + ambiguous(70_000, 100, entries=3) + bytes(12)
+    with lzr2.open(wrong_data) as wrong:
+        monkeypatch.undo()
+        with pytest.raises(errors.TruncatedError):  # the bytes after the overlay are no record
+            wrong.get_tensor("a")
+    with lzr2.open(data) as file:
+        file._index = _with_wrong_size(file.index)
+        assert file.get_tensor("a").tobytes() == wanted["a"]
+        assert file.record("a").entry_nbytes == 8
+        file._index = _with_wrong_size(file.index)
+        assert file.read_inflated("a").overlay_positions.size <= 3
+
+
+def test_a_file_that_only_the_wrong_entry_size_lets_parse_is_an_error_at_its_first_fault() -> None:
+    data = b"LZR2" + ambiguous(70_000, 100, entries=3) + b"\xff" * 12
+    with lzr2.open(data) as file:
+        assert file.record("a").entry_nbytes == 12  # with 8 the scan ends in a key of 4 GiB
+        with pytest.raises(errors.KeyFieldError) as caught:
+            file.get_tensor("a")
+        assert caught.value.offset == len(data) - 12
+
+
+def test_a_misled_index_that_cannot_be_settled_is_an_error() -> None:
+    data = b"LZR2" + ambiguous(70_000, 100, entries=3) + simple_record("b")
+    with lzr2.open(data) as file:
+        right = file.record("a")
+        wrong = _with_wrong_size(file.index)
+        file._index = dataclasses.replace(
+            wrong, records=tuple(dataclasses.replace(r, checksum=0) for r in wrong.records[1:]) + wrong.records[:1]
+        )
+        assert file._settled("a", right, errors.EntrySizeError("misled")).entry_nbytes == 12  # someone else's repair
+        file._index = dataclasses.replace(
+            wrong, records=tuple(dataclasses.replace(r, checksum=0) for r in wrong.records)
+        )
+        with pytest.raises(errors.EntrySizeError, match="misled"):
+            file._settled("a", file.record("a"), errors.EntrySizeError("misled"))
+
+
+def _with_wrong_size(index: lzr2.Index) -> lzr2.Index:
+    first, *others = index.records
+    wrong = dataclasses.replace(first, entry_nbytes=12, end=first.overlay_start + 12 * first.overlay_count)
+    return dataclasses.replace(index, records=(wrong, *others))
