@@ -42,10 +42,11 @@ def test_a_byte_of_head_or_tail_changes_it_though_the_time_does_not(path: Path, 
     assert after.digest != before.digest
 
 
-def test_a_byte_of_the_middle_changes_only_the_time(path: Path) -> None:
+@pytest.mark.parametrize("place", [4096, 10_000, -4097])
+def test_a_byte_of_the_middle_changes_only_the_time(path: Path, place: int) -> None:
     before = of(path)
     content = bytearray(path.read_bytes())
-    content[10_000] ^= 1
+    content[place] ^= 1
     path.write_bytes(content)
     after = of(path)
     assert after.digest == before.digest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lzr2 import layout
@@ -25,6 +25,9 @@ def test_the_blocks_reach_every_column_and_one_less_would_not(columns: int, d: i
 
 
 @given(sizes, sizes, ds)
+@example(2047, 2048, 32)
+@example(2048, 2047, 32)
+@example(2047, 2047, 32)
 def test_entries_are_narrow_below_a_product_of_65536(rows: int, blocks: int, d: int) -> None:
     assert layout.entry_nbytes(rows, blocks, d) == (8 if max(rows, blocks) * d < 65_536 else 12)
 
