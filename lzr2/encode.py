@@ -242,7 +242,7 @@ def _threshold(
     upper = np.zeros(65_536, np.int64)
     fit.error_histogram(patterns, levels, digits, lattice.widening_table(), -1, upper)
     if target.max_error is not None:
-        bits = int(np.array([target.max_error], np.float32).view(np.uint32)[0])
+        bits = int(_rounded_down(target.max_error).view(np.uint32))
     else:
         # Largest errors first; the whole bins that fit, then the part of the next one that does.
         above = np.concatenate([np.cumsum(upper[::-1])[::-1][1:], [0]])
@@ -255,6 +255,12 @@ def _threshold(
     above_lower = np.concatenate([np.cumsum(lower[::-1])[::-1][1:], [0]])
     low = bits & 0xFFFF if bits >= 0 else int(np.argmax(above_lower <= budget - above_prefix))
     return np.uint32(prefix << 16 | low), above_prefix + int(above_lower[low])
+
+
+def _rounded_down(value: float) -> np.float32:
+    """The largest float32 that isn't above the value: a limit is never exceeded."""
+    nearest = np.float32(min(value, float(np.finfo(np.float32).max)))
+    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(0))
 
 
 def _check_kept(threshold: np.uint32) -> None:

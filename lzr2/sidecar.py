@@ -133,7 +133,7 @@ def _record(row: Any, position: int) -> RecordInfo:
 
 
 def _integer(value: Any) -> int:
-    if type(value) is not int or abs(value) >= 2**64:
+    if type(value) is not int or abs(value) >= 2**128:  # as long as the inodes of some file systems
         raise DamagedSidecar("a number that is none")
     return value
 

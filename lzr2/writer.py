@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -65,11 +66,11 @@ class Writer:
         if isinstance(tensor, (EncodedTensor, FittedTensor)):
             if (d, overlay_fraction, max_error, nbytes) != (None, None, None, None):
                 raise EncodeError("a target for a tensor that is encoded already", key=key)
-            self._start(key, tensor.shape)
-            if isinstance(tensor, FittedTensor):
-                self._add_fitted(key, tensor)
-            else:
-                self._add_encoded(tensor)
+            with self._record(key, tensor.shape):
+                if isinstance(tensor, FittedTensor):
+                    self._add_fitted(key, tensor)
+                else:
+                    self._add_encoded(tensor)
             return
         target = Target(overlay_fraction, max_error, nbytes)
         try:
@@ -77,12 +78,13 @@ class Writer:
         except EncodeError as error:
             error.key = key
             raise
-        self._start(key, fitted.shape)
-        self._add_fitted(key, fitted)
+        with self._record(key, fitted.shape):
+            self._add_fitted(key, fitted)
 
     def add_without_payload(self, key: str, shape: tuple[int, ...]) -> None:
         """Appends a record that leaves the tensor as the base model has it."""
-        self._start(key, shape, flag=0)
+        with self._record(key, shape, flag=0):
+            pass
 
     def commit(self) -> None:
         """Syncs the file and puts it in place of whatever was there."""
@@ -92,9 +94,11 @@ class Writer:
             os.fsync(file.fileno())
             file.close()
             self._temporary.replace(self.path)
-        except OSError as error:
+        except BaseException as error:
             self.abort()
-            raise _failed(self.path, error) from error
+            if isinstance(error, OSError):
+                raise _failed(self.path, error) from error
+            raise
         self._file = None
         _sync_folder(self.path.parent)
 
@@ -119,7 +123,18 @@ class Writer:
         else:
             self.abort()
 
-    def _start(self, key: str, shape: tuple[int, ...], flag: int = layout.HAS_PAYLOAD) -> None:
+    @contextlib.contextmanager
+    def _record(self, key: str, shape: tuple[int, ...], flag: int = layout.HAS_PAYLOAD) -> Iterator[None]:
+        """A record is written inside. If that fails, half of it may be there: the whole file is given up."""
+        header = self._header(key, shape, flag)
+        try:
+            self._write(*header)
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+    def _header(self, key: str, shape: tuple[int, ...], flag: int) -> tuple[bytes, ...]:
         try:
             name = key.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -132,9 +147,15 @@ class Writer:
             raise EncodeError("the key was written before", key=key)
         if len(self._keys) == layout.MAX_RECORDS:
             raise EncodeError("too many records", key=key, expected=f"at most {layout.MAX_RECORDS}")
+        # The reader counts a dimension of zero as one.
+        weights = math.prod(max(n, 1) for n in shape)
+        if len(shape) > layout.MAX_NDIM or not all(0 <= n < 2**32 for n in shape) or weights > layout.MAX_WEIGHTS:
+            expected = f"at most {layout.MAX_NDIM} dimensions and 2^33 weights"
+            raise EncodeError("a shape that no reader takes", key=key, found=shape, expected=expected)
+        self._open_file()
         self._keys.add(key)
         dims = struct.pack(f"<{len(shape)}I", *shape)
-        self._write(struct.pack("<I", len(name)), name, struct.pack("<I", len(shape)), dims, bytes([flag]))
+        return struct.pack("<I", len(name)), name, struct.pack("<I", len(shape)), dims, bytes([flag])
 
     def _tables(self, d: int, aux: Array | None, offset: Array, scale: Array, stream: bytes, count: int) -> None:
         if len(stream) >= 2**32 or count >= 2**32:
@@ -146,7 +167,15 @@ class Writer:
 
     def _add_encoded(self, tensor: EncodedTensor) -> None:
         indices = np.ascontiguousarray(tensor.indices, "<u2")
-        stream = deflate.compress(indices.reshape(-1).view(np.uint8).data)
+        raw = indices.reshape(-1).view(np.uint8).data
+        stream = deflate.compress(raw)
+        others = 12 + layout.tables_nbytes(tensor.n_rows, tensor.d) + tensor.overlay_count * tensor.entry_nbytes
+        if 2 * tensor.n_weights > layout.max_tensor_nbytes(others + len(stream)):
+            stream = deflate.store(raw)
+        if 2 * tensor.n_weights > layout.max_tensor_nbytes(others + len(stream)):
+            raise InvalidTensorError(
+                "a tensor too large for its record", found=tensor.shape, expected="more blocks a row"
+            )
         self._tables(tensor.d, tensor.aux, tensor.offset, tensor.scale, stream, tensor.overlay_count)
         place = "<u2" if tensor.entry_nbytes == layout.NARROW_ENTRY_NBYTES else "<u4"
         dtype = np.dtype([("row", place), ("column", place), ("value", "<f4")])

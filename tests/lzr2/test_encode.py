@@ -210,3 +210,15 @@ def test_a_huge_constant_tensor_is_stored_so_that_readers_accept_it(tmp_path: Pa
 def test_too_many_weights() -> None:
     with pytest.raises(EncodeError, match="too large"):
         lzr2.encode(np.broadcast_to(np.float16(0), (2**17, 2**17)))
+
+
+@pytest.mark.parametrize("limit", [0.1, 1 / 3, 1e-9, 1e39])
+def test_a_limit_is_never_exceeded_by_its_rounding(limit: float) -> None:
+    from lzr2.encode import _rounded_down
+
+    rounded = float(_rounded_down(limit))
+    assert rounded <= limit
+    assert rounded > limit * (1 - 2e-7) or limit > 1e38
+    tensor = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float16)
+    encoded = lzr2.encode(tensor, max_error=limit)
+    assert encoded.overlay_count == 0 or limit < 1e38

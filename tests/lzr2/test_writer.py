@@ -11,6 +11,7 @@ import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,3 +272,58 @@ def test_what_was_fitted_elsewhere_is_written_as_if_it_were_fitted_here(tmp_path
     with lzr2.Writer(tmp_path / "elsewhere.lzr2") as writer:
         writer.add("a", fit_tensor(tensor, Target(overlay_fraction=0.1)))
     assert (tmp_path / "elsewhere.lzr2").read_bytes() == (tmp_path / "here.lzr2").read_bytes()
+
+
+def test_after_a_failed_write_nothing_can_be_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.lzr2"
+    path.write_bytes(b"old")
+    writer = lzr2.Writer(path)
+    real, calls = writer_module.Writer._write, 0
+
+    def failing(self: lzr2.Writer, *parts: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise IoFailedError("writing failed", path=path)
+        real(self, *parts)
+
+    monkeypatch.setattr(writer_module.Writer, "_write", failing)
+    with pytest.raises(IoFailedError):
+        writer.add("a", np.ones((4, 4), np.float16))
+    with pytest.raises(ClosedError):
+        writer.add("b", np.ones((4, 4), np.float16))
+    with pytest.raises(ClosedError):
+        writer.commit()
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.lzr2", b"old")]
+
+
+def test_interrupted_while_it_syncs_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(fd: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        lzr2.save_file({"a": np.ones((4, 4), np.float16)}, tmp_path / "a.lzr2")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(1,) * 9, (2**31, 2**31), (2**32,), (-1, 3), (0, 2**31, 8)])
+def test_shapes_that_no_reader_takes_are_not_written(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        with pytest.raises(EncodeError, match="no reader takes"):
+            writer.add_without_payload("a", shape)
+        writer.add("b", np.ones((2, 2), np.float16))  # nothing of the other was written
+    assert lzr2.load_file(tmp_path / "a.lzr2").keys() == {"b"}
+
+
+def test_what_a_reader_would_take_for_a_bomb_is_stored_or_refused(tmp_path: Path) -> None:
+    n = 20_000_000
+    ones = np.ones(1, np.float32)
+    constant = lzr2.EncodedTensor((1, n), 8, ones, ones, np.zeros((1, n // 8), np.uint16))
+    lzr2.write_records(tmp_path / "a.lzr2", [("a", constant)])
+    with lzr2.open(tmp_path / "a.lzr2") as file:
+        assert file.get_tensor("a").shape == (1, n)
+    nothing = lzr2.EncodedTensor((1, n), 8, ones, ones, np.zeros((1, 0), np.uint16))
+    with pytest.raises(InvalidTensorError, match="too large for its record"):
+        lzr2.write_records(tmp_path / "b.lzr2", [("a", nothing)])
+    assert not (tmp_path / "b.lzr2").exists()
