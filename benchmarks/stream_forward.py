@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=SDXL_CONFIG)
     parser.add_argument("--vram-budget", default="1GB")
     parser.add_argument("--ram-budget", default=None)
-    parser.add_argument("--threads", type=int, default=1, help="decode threads; 0: no prefetch")
+    parser.add_argument("--threads", type=int, default=2, help="decode threads; 0: no prefetch")
     parser.add_argument("--io", default="auto")
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--batch", type=int, default=1)

@@ -93,6 +93,27 @@ def _digits(index: Any, low: Any, middle: Any, high: Any, out: Array, start: int
         i = q
 
 
+def _picks(top: int) -> U32:
+    """Which level each value of a table is, as masks [3, 324]: 81 entries of four values, one level's bits each set.
+
+    An entry is the last `top` of its number's four digits; what follows them is overwritten, and repeats the last.
+    """
+    entries, places = np.arange(81)[:, None], np.minimum(3, np.arange(4) + 4 - top)
+    digits = entries // 3 ** (3 - places) % 3
+    masks: U32 = np.where(digits.reshape(1, -1) == np.arange(3)[:, None], _u32(0xFFFFFFFF), _u32(0))
+    return masks
+
+
+_PICKS = np.stack([_picks(top) for top in (1, 2, 3, 4)])
+
+
+@compiled
+def _fill_table(low: Any, middle: Any, high: Any, picks: U32, table: Array) -> None:
+    """table[i] = the level that the masks pick: without a branch, so that it costs less than the row it is for."""
+    for i in range(table.size):
+        table[i] = (low & picks[0, i]) | (middle & picks[1, i]) | (high & picks[2, i])
+
+
 @compiled
 def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
     """Writes the lattice rows: out[r, c] = levels[r, digit]. Returns the first row with an index >= limit, or -1.
@@ -122,11 +143,9 @@ def expand(indices: U16, levels: Array, out: Array, d: int, limit: int) -> int:
             for b in range(whole):
                 _digits(row_indices[b], low, middle, high, row, b * d, d)
         else:
-            for entry in range(81):
-                _digits(entry, low, middle, high, table, entry * 4, 4)
-                # The last `top` of the four digits first; what follows them is overwritten.
-                for k in range(4):
-                    lead[entry * 4 + k] = table[entry * 4 + min(3, k + 4 - top)]
+            _fill_table(low, middle, high, _PICKS[top - 1], lead)
+            if groups > 1:
+                _fill_table(low, middle, high, _PICKS[3], table)
             if groups == 1:
                 _expand_one(row_indices, lead, row, whole, d)
             elif groups == 2:

@@ -92,7 +92,9 @@ def gen(
         bool, typer.Option(help="Weights that the model doesn't know, or of another shape, are an error.")
     ] = True,
     prefetch: Annotated[bool, typer.Option(help="Load the next blocks while one computes.")] = True,
-    threads: Annotated[int, typer.Option(help="Threads that read and decode ahead.", min=1, max=64)] = 1,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads that read and decode ahead. Default: up to 4.", min=1, max=64)
+    ] = None,
     io: Annotated[ReadChoice, typer.Option(help="How to read the weight file.")] = ReadChoice.auto,
 ) -> None:
     """Draw pictures. Without --weights and --model the embedded demo draws, a small model of 64 x 64 pixels.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from streamer.errors import DeviceError
@@ -32,6 +34,17 @@ def choose_device(name: str) -> torch.device:
     if number and int(number) >= torch.cuda.device_count():
         raise DeviceError(f"There is no device {name}: {torch.cuda.device_count()} CUDA device(s) were found.")
     return torch.device(name)
+
+
+def decode_workers(device: torch.device) -> int:
+    """Threads that read and decode ahead when nobody says: half the processors with a GPU, at most 4.
+
+    On a CPU as many as compute, at most 4: torch divides each operation evenly over its threads and waits for the
+    slowest, so what one decoder takes from one processor is lost on all of them; decoders on all lose it once.
+    """
+    if device.type == "cpu":
+        return max(1, min(torch.get_num_threads(), 4))
+    return max(1, min((os.cpu_count() or 1) // 2, 4))
 
 
 def compute_type(device: torch.device) -> torch.dtype:

@@ -15,7 +15,7 @@ from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import ModelError, WeightsFileError
 from streamer.models.defaults import read_defaults
 from streamer.models.demo import demo_directory, demo_weights
-from streamer.models.device import choose_device, compute_type
+from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
 from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
@@ -43,7 +43,8 @@ class PipelineOptions:
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
         scheduler: by name.
         strict: weights that the model doesn't know are an error.
-        workers: threads that read and decode ahead; 0: none, each block is loaded when its turn comes.
+        workers: threads that read and decode ahead; 0: none, each block is loaded when its turn comes; None: what
+            suits the device.
         io: how to read the weight file.
     """
 
@@ -55,7 +56,7 @@ class PipelineOptions:
     device: str = "auto"
     scheduler: str | None = None
     strict: bool = True
-    workers: int = 1
+    workers: int | None = None
     io: ReadMethod = "auto"
 
 
@@ -94,7 +95,8 @@ def open_pipeline(
             # shouldn't be read again at each step.
             hold_only_smaller = device.type == "cpu"
             ram = int(psutil.virtual_memory().available) // (4 if hold_only_smaller else 2)
-        settings = StreamSettings(vram, ram, options.workers, hold_only_smaller=hold_only_smaller)
+        workers = decode_workers(device) if options.workers is None else options.workers
+        settings = StreamSettings(vram, ram, workers, hold_only_smaller=hold_only_smaller)
     except BaseException:
         source.close()
         raise

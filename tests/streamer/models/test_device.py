@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamer.errors import DeviceError
-from streamer.models.device import choose_device, compute_type
+from streamer.models.device import choose_device, compute_type, decode_workers
 
 
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error(monkeypatch):
@@ -35,3 +35,15 @@ def test_other_names_are_an_error(name, monkeypatch):
 def test_half_precision_only_off_the_cpu():
     assert compute_type(torch.device("cpu")) is torch.float32
     assert compute_type(torch.device("cuda")) is torch.float16
+
+
+def test_on_a_cpu_as_many_threads_decode_as_compute_at_most_four(monkeypatch):
+    for threads, workers in ((1, 1), (2, 2), (4, 4), (32, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        assert decode_workers(torch.device("cpu")) == workers
+
+
+def test_with_a_gpu_half_the_processors_decode_at_most_four(monkeypatch):
+    for processors, workers in ((1, 1), (4, 2), (16, 4), (None, 1)):
+        monkeypatch.setattr("os.cpu_count", lambda n=processors: n)
+        assert decode_workers(torch.device("cuda")) == workers
