@@ -73,8 +73,8 @@ def main() -> int:
                     "resident_seconds": round(resident_seconds, 3),
                     "streamed_seconds": round(streamed_seconds, 3),
                     "ratio": round(streamed_seconds / resident_seconds, 3),
-                    "waited_seconds": round(stats.waited_seconds, 3),
-                    "load_thread_seconds": round(stats.load_seconds, 3),
+                    "waited_seconds": round(stats.work.waited_seconds, 3),
+                    "load_thread_seconds": round(stats.work.load_seconds, 3),
                 }
             )
             print(f"step {step + 1}: {rows[-1]}", file=sys.stderr)

@@ -99,8 +99,11 @@ def main() -> int:
             "device_nbytes": handle.device_nbytes,
             "streamed_nbytes_per_step": handle.plan.streamed_nbytes,
             "stall_shares": [round(step.stall_share, 4) for step in handle.stats.steps],
-            "load_seconds": [round(step.load_seconds, 2) for step in handle.stats.steps],
-            "most_waited": sorted(handle.stats.waited_by_block.items(), key=lambda item: -item[1])[:5],
+            "load_seconds": [round(step.work.load_seconds, 2) for step in handle.stats.steps],
+            "most_waited": sorted(
+                ((name, round(work.waited_seconds, 3)) for name, work in handle.stats.by_block.items()),
+                key=lambda item: -item[1],
+            )[:5],
         }
         handle.close()
     print(json.dumps(report, indent=1))

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from lzr2.errors import (
 
 Bytes = npt.NDArray[np.uint8]
 IoMode = Literal["auto", "mmap", "pread"]
+OnRead = Callable[[float, float, int], None]
+"""Told of a read, on the thread that made it: start and end, seconds by `time.perf_counter`, and bytes."""
 
 # Two writes closer than this may carry the same modification time.
 _CLOCK_TICK_NS = 20_000_000
@@ -59,6 +61,7 @@ class ByteSource(ABC):
     def __init__(self, name: str, nbytes: int) -> None:
         self.name = name
         self.nbytes = nbytes
+        self.on_read: OnRead | None = None
         self._lock = threading.Lock()
         self._users = 0
         self._closed = False
@@ -78,7 +81,10 @@ class ByteSource(ABC):
         """Fills `out` (contiguous uint8) from `offset`."""
         self._check_range(offset, out.nbytes)
         with self.in_use():
+            started = time.perf_counter()
             self._fill(offset, out)
+        if self.on_read is not None:
+            self.on_read(started, time.perf_counter(), out.nbytes)
 
     def check_unchanged(self) -> None:  # noqa: B027 - memory can't change behind our back
         """Raises StaleFileError if the file was rewritten, truncated or replaced since it was opened."""
@@ -88,6 +94,9 @@ class ByteSource(ABC):
 
     def done_with(self, offset: int, nbytes: int) -> None:  # noqa: B027 - hints may do nothing
         """Hints that the range isn't needed in this process's memory any more. Never fails."""
+
+    def wont_need(self, offset: int, nbytes: int) -> None:  # noqa: B027 - hints may do nothing
+        """Hints that the range won't be read again soon, by anyone: it may leave the page cache. Never fails."""
 
     def close(self) -> None:
         """Releases the file once reads in flight have ended. May be called twice."""
@@ -182,6 +191,13 @@ class PreadSource(ByteSource):
     def will_need(self, offset: int, nbytes: int) -> None:
         """Starts reading the range into the page cache, where the system can."""
         self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")
+
+    def wont_need(self, offset: int, nbytes: int) -> None:
+        """Lets the range's whole pages leave the page cache, where the system can."""
+        start = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = min(offset + nbytes, self.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+        if start < end:
+            self._advise(start, end - start, "POSIX_FADV_DONTNEED")
 
     def _advise(self, offset: int, nbytes: int, name: str) -> None:
         advice = getattr(os, name, None)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lzr2 import decode
-from lzr2.byte_source import ByteSource, BytesSource, IoMode, PreadSource, open_source
+from lzr2.byte_source import ByteSource, BytesSource, IoMode, OnRead, PreadSource, open_source
 from lzr2.decode import InflatedTensor
 from lzr2.errors import EntrySizeError, NoPayloadError, UnknownKeyError
 from lzr2.index import Index
@@ -112,6 +112,16 @@ class Lzr2File:
         """Hints that the record's mapped pages may leave this process's memory (not the page cache)."""
         record = self.record(key)
         self._source.done_with(record.start, record.record_nbytes)
+
+    def wont_need(self, key: str) -> None:
+        """Hints that the record won't be read again soon: it may leave the page cache, too."""
+        record = self.record(key)
+        self._source.done_with(record.start, record.record_nbytes)
+        self._source.wont_need(record.start, record.record_nbytes)
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """From now on `on_read` is told of each read, on the thread that makes it; None: nobody is."""
+        self._source.on_read = on_read
 
     def close(self) -> None:
         """Releases the file, at the latest when calls in flight end. May be called twice."""

@@ -73,6 +73,8 @@ class StreamSettings:
         workers: threads that read and decode ahead; with 0 each block is loaded when its turn comes.
         staged: decode into a staging buffer and copy from there, as a device with its own memory needs.
             None: what the device needs.
+        page_cache_nbytes: of the system's page cache that the weight file may take. Of a larger file a fixed part
+            stays there, and the rest leaves it once read.
 
     Raises:
         SettingError: a number is out of its range.
@@ -83,6 +85,7 @@ class StreamSettings:
     workers: int = 1
     staged: bool | None = None
     hold_only_smaller: bool = False
+    page_cache_nbytes: int = UNLIMITED
 
     def __post_init__(self) -> None:
         if self.vram_budget_nbytes < 1:

@@ -130,9 +130,9 @@ class Drawing:
             "forwards": totals.steps,
             "first_forward_seconds": round(stats.first_step_seconds, 4) if totals.steps else None,
             "median_forward_seconds": round(median(step.seconds for step in steps), 4) if steps else None,
-            "streamed_nbytes": totals.loaded_nbytes,
-            "streamed_mb_per_second": round(totals.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
-            "stall_share": round(totals.waited_seconds / seconds, 4) if seconds else 0.0,
+            "streamed_nbytes": totals.work.loaded_nbytes,
+            "streamed_mb_per_second": round(totals.work.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
+            "stall_share": round(totals.work.waited_seconds / seconds, 4) if seconds else 0.0,
             "budget_nbytes": plan.budget_nbytes,
             "device_weights_nbytes": handle.device_nbytes,
             "device_peak_nbytes": self._pipeline.device_peak_nbytes(),
@@ -158,7 +158,11 @@ class Drawing:
         handle = self._pipeline.handle
         step = handle.stats.steps[-1]
         return Reading(
-            step.seconds, step.loaded_nbytes, step.stall_share, handle.device_nbytes, self._process.memory_info().rss
+            step.seconds,
+            step.work.loaded_nbytes,
+            step.stall_share,
+            handle.device_nbytes,
+            self._process.memory_info().rss,
         )
 
     def _introduce(self) -> None:

@@ -18,6 +18,7 @@ from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.failure import report
 from streamer.cli.libraries import load_libraries
 from streamer.cli.pictures import PictureNames
+from streamer.cli.trace_file import check_trace_path, traced
 from streamer.cli.warnings import Warnings
 from streamer.config import parse_size
 from streamer.errors import SettingError
@@ -95,6 +96,10 @@ def gen(
     threads: Annotated[
         int | None, typer.Option(help="Threads that read and decode ahead. Default: up to 4.", min=1, max=64)
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Write what was busy when: .json for Chrome or Perfetto, .png to look at.", metavar="FILE"),
+    ] = None,
     io: Annotated[ReadChoice, typer.Option(help="How to read the weight file.")] = ReadChoice.auto,
 ) -> None:
     """Draw pictures. Without --weights and --model the embedded demo draws, a small model of 64 x 64 pixels.
@@ -115,6 +120,8 @@ def gen(
         raise SettingError("There is no standard input to read prompts from.", "Give them as arguments.")
     vram = parse_size(vram_budget) if vram_budget is not None else None
     ram = parse_size(ram_budget, least=0) if ram_budget is not None else None
+    if trace is not None:
+        check_trace_path(trace)
     names = PictureNames(output, None if interactive else len(prompts) * count)
     wishes = Wishes(steps, guidance, width, height, negative)
     console = Console(stderr=True)
@@ -142,7 +149,7 @@ def gen(
         workers=threads if prefetch else 0,
         io=io.value,
     )
-    with open_pipeline(options, notify, warnings.tell) as pipeline:
+    with open_pipeline(options, notify, warnings.tell) as pipeline, traced(pipeline.handle, trace):
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)
         for prompt in prompts:
             for number in _seeds(seed, count):

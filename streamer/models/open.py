@@ -96,7 +96,9 @@ def open_pipeline(
             hold_only_smaller = device.type == "cpu"
             ram = int(psutil.virtual_memory().available) // (4 if hold_only_smaller else 2)
         workers = decode_workers(device) if options.workers is None else options.workers
-        settings = StreamSettings(vram, ram, workers, hold_only_smaller=hold_only_smaller)
+        settings = StreamSettings(
+            vram, ram, workers, hold_only_smaller=hold_only_smaller, page_cache_nbytes=_page_cache(ram)
+        )
     except BaseException:
         source.close()
         raise
@@ -155,6 +157,11 @@ def _base_files(base: Path | None, model: ModelDirectory) -> tuple[Path, ...]:
     if not base.is_dir():
         return (base,)
     return files_of_folder(base)
+
+
+def _page_cache(ram_budget_nbytes: int) -> int:
+    """Bytes of the weight file that may stay in the system's page cache: half of what is left, others use it too."""
+    return max(0, int(psutil.virtual_memory().available) - ram_budget_nbytes) // 2
 
 
 def _free_for_weights(device: torch.device) -> int:

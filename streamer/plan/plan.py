@@ -8,7 +8,7 @@ from functools import cached_property
 
 from streamer.plan.block import Block
 from streamer.plan.budget import divide
-from streamer.plan.order import streamed_turns
+from streamer.plan.order import neighbours, streamed_turns
 from streamer.plan.placement import Slot, crowded, place_in_ring, place_side_by_side
 
 
@@ -50,6 +50,12 @@ class Plan:
             else ()
             for i in range(len(self.blocks))
         )
+
+    @cached_property
+    def loaded_next(self) -> dict[int, int]:
+        """For each block with a turn the one that is loaded after it: of those that stream the next that does."""
+        of_all, of_streamed = (dict(neighbours(turns)) for turns in (self.order, self.streamed))
+        return of_all | of_streamed
 
     @property
     def total_nbytes(self) -> int:

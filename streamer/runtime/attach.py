@@ -13,6 +13,7 @@ from streamer.plan import Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.hooks import StreamHooks
+from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.stats import StreamStats
 from streamer.sources.base import WeightSource
 
@@ -47,6 +48,12 @@ class StreamHandle:
     def held_nbytes(self) -> int:
         """Bytes of weights kept in host memory now."""
         return self._engine.held_nbytes
+
+    def record(self) -> SpanRecorder:
+        """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
+        if self._engine.recorder is None:
+            self._engine.recorder = SpanRecorder()
+        return self._engine.recorder
 
     @property
     def source_name(self) -> str:

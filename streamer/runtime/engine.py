@@ -13,17 +13,20 @@ import torch
 
 from streamer.config import StreamSettings
 from streamer.errors import EngineClosedError
-from streamer.plan import Plan, make_plan
+from streamer.plan import Plan, TensorPlace, make_plan
 from streamer.plan.residency import keep_order
 from streamer.runtime.bind import Binder
 from streamer.runtime.lifecycle import BlockState
+from streamer.runtime.load_timer import LoadTimer
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.schedule import Claim, Schedule
-from streamer.runtime.stats import StreamStats
+from streamer.runtime.spans import Lane, SpanRecorder
+from streamer.runtime.stats import StreamStats, Work
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.arena import Arena
 from streamer.tiers.host_cache import HostCache, choose
+from streamer.tiers.page_cache import keys_to_drop
 from streamer.tiers.staging import StagingPool
 from streamer.tiers.upload import DirectUpload, StagedUpload, Upload
 
@@ -55,6 +58,9 @@ class Engine:
         dtype: torch.dtype,
     ) -> None:
         self.stats = StreamStats()
+        self.recorder: SpanRecorder | None = None
+        self._timer = LoadTimer()
+        self._used_since: dict[int, float] = {}
         self._settings = settings
         self._device = device
         self._dtype = dtype
@@ -72,6 +78,7 @@ class Engine:
         self._views: tuple[tuple[torch.Tensor, ...], ...] = ()
         self._cache = self._make_cache(source, plan)
         self._source: WeightSource = self._cache
+        self._source.observe_reads(self._timer.note)
         self._trace = OrderTrace(plan.order)
         self._install(plan)
         self._threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
@@ -108,6 +115,8 @@ class Engine:
         self._install_next_plan()
         self._trace.begin()
         self.stats.begin_step()
+        if self.recorder is not None:
+            self.recorder.begin_step()
         for block in self._pinned():
             self.acquire(block)
 
@@ -148,8 +157,10 @@ class Engine:
         upload, views = there
         upload.before_use(block)
         self._binder.bind(block, views)
-        seconds = time.perf_counter() - started
-        self.stats.waited(self.plan.blocks[block].name, seconds, surprised=not expected)
+        now = self._used_since[block] = time.perf_counter()
+        if not expected:
+            self.stats.surprised()
+        self._note(block, Lane.WAIT, started, now, Work(waited_seconds=now - started))
 
     def release(self, block: int) -> None:
         """What is computed from now on doesn't read the block's weights. Without effect on a block not in use.
@@ -163,6 +174,10 @@ class Engine:
             if upload is None or self._schedule.states[block] is not BlockState.ACTIVE:
                 return
         upload.after_use(block)
+        since, now = self._used_since.pop(block, 0.0), time.perf_counter()
+        # What always stays is in use from the step's start to its end: counting that would count all twice.
+        if since and not self.plan.blocks[block].pinned:
+            self._note(block, Lane.COMPUTE, since, now, Work(compute_seconds=now - since))
         if block not in self.plan.resident:
             self._binder.unbind(block)
         with self._lock:
@@ -226,25 +241,58 @@ class Engine:
 
     def _load(self, claim: Claim) -> None:
         try:
-            started = time.perf_counter()
             place = self.plan.blocks[claim.block].tensors[claim.tensor]
+            if claim.tensor == 0:
+                self._read_ahead(claim.block)
             upload = self._upload
             targets = upload.targets(claim.block) if upload is not None else None
             if upload is None or targets is None:
                 return
+            started = time.perf_counter()
+            self._timer.take()
             self._source.read_into(place.key, targets[claim.tensor])
+            decoded = time.perf_counter()
+            self._note_load(claim.block, place, started, decoded)
             with self._lock:
                 complete = self._schedule.is_last(claim)
             if complete:
-                upload.send(claim.block)
-            self.stats.loaded(place.nbytes, time.perf_counter() - started)
-            if complete:
+                nbytes = upload.send(claim.block)
+                if nbytes:
+                    sent = time.perf_counter()
+                    work = Work(uploaded_nbytes=nbytes, upload_seconds=sent - decoded)
+                    self._note(claim.block, Lane.UPLOAD, decoded, sent, work, nbytes)
                 with self._lock:
                     self._schedule.arrived(claim.block)
         finally:
             with self._lock:
                 self._in_flight -= 1
                 self._changed.notify_all()
+
+    def _read_ahead(self, block: int) -> None:
+        """Tells the system what is read after this block: storage then works while this one is decoded."""
+        following = self.plan.loaded_next.get(block)
+        for place in self.plan.blocks[following].tensors if following is not None else ():
+            self._source.will_need(place.key)
+
+    def _note_load(self, block: int, place: TensorPlace, started: float, decoded: float) -> None:
+        reads = self._timer.take()
+        work = Work(
+            read_nbytes=reads.nbytes,
+            loaded_nbytes=place.nbytes,
+            read_seconds=reads.seconds,
+            decode_seconds=max(0.0, decoded - started - reads.seconds),
+        )
+        self.stats.add(self.plan.blocks[block].name, work)
+        if self.recorder is not None:
+            self.recorder.note(Lane.DECODE, place.key, started, decoded, place.nbytes)
+            for start, end, nbytes in reads.spans:
+                self.recorder.note(Lane.DISK, place.key, start, end, nbytes)
+
+    def _note(self, block: int, lane: Lane, start: float, end: float, work: Work, nbytes: int = 0) -> None:
+        name = self.plan.blocks[block].name
+        self.stats.add(name, work)
+        if self.recorder is not None:
+            self.recorder.note(lane, name, start, end, nbytes)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -301,7 +349,7 @@ class Engine:
         groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
         budget = self._settings.ram_budget_nbytes
         kept = choose(source, groups, budget, only_smaller=self._settings.hold_only_smaller)
-        return HostCache(source, kept, budget)
+        return HostCache(source, kept, budget, keys_to_drop(source, groups, self._settings.page_cache_nbytes))
 
     def _pinned(self) -> tuple[int, ...]:
         return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)

@@ -1,13 +1,54 @@
-"""What the engine did: bytes for each hop, seconds of each kind, for each step."""
+"""What the engine did: bytes for each hop and seconds of each kind, for each step and each block."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields
 
 _STEPS_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """Bytes and seconds that add up.
+
+    Attributes:
+        read_nbytes: from storage, or from the system's page cache.
+        loaded_nbytes: that arrived on the device, in the compute type.
+        uploaded_nbytes: of these the ones that were copied from a staging buffer.
+        read_seconds: of all workers together, waiting for storage.
+        decode_seconds: of all workers together, inflating, expanding and casting.
+        upload_seconds: of all workers together, sending; on a device with streams of its own only the call.
+        compute_seconds: from a block's weights being there until they were let go; on a GPU only the launches.
+        waited_seconds: of the compute thread, for weights.
+    """
+
+    read_nbytes: int = 0
+    loaded_nbytes: int = 0
+    uploaded_nbytes: int = 0
+    read_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    upload_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    waited_seconds: float = 0.0
+
+    @property
+    def load_seconds(self) -> float:
+        """Of all workers together: reading, decoding and sending."""
+        return self.read_seconds + self.decode_seconds + self.upload_seconds
+
+    def plus(self, other: Work) -> Work:
+        """Both together."""
+        return Work(**{name: getattr(self, name) + getattr(other, name) for name in _WORK})
+
+    def less(self, other: Work) -> Work:
+        """What came after the other."""
+        return Work(**{name: getattr(self, name) - getattr(other, name) for name in _WORK})
+
+
+_WORK = tuple(f.name for f in fields(Work))
 
 
 @dataclass(frozen=True)
@@ -16,20 +57,16 @@ class StepStats:
 
     Attributes:
         seconds: it took.
-        waited_seconds: of these the compute thread waited for weights.
-        loaded_nbytes: that arrived on the device meanwhile, in the compute type.
-        load_seconds: that all workers together spent reading, decoding and sending meanwhile.
+        work: done meanwhile, for this step or the next.
     """
 
     seconds: float
-    waited_seconds: float
-    loaded_nbytes: int
-    load_seconds: float
+    work: Work = field(default_factory=Work)
 
     @property
     def stall_share(self) -> float:
         """Waiting as a share of the step, 0 to 1."""
-        return self.waited_seconds / self.seconds if self.seconds else 0.0
+        return self.work.waited_seconds / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -37,18 +74,14 @@ class Totals:
     """Since the start.
 
     Attributes:
-        loaded_nbytes: that arrived on the device.
-        load_seconds: of all workers together.
-        waited_seconds: of the compute thread.
+        work: all of it.
         surprises: blocks whose turn came when the order said another's.
         replans: how often another order called for another plan.
         steps: forwards that ended.
         step_seconds: of all of them together.
     """
 
-    loaded_nbytes: int = 0
-    load_seconds: float = 0.0
-    waited_seconds: float = 0.0
+    work: Work = field(default_factory=Work)
     surprises: int = 0
     replans: int = 0
     steps: int = 0
@@ -60,17 +93,21 @@ class StreamStats:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._totals = Totals()
+        self._by_block: dict[str, Work] = {}
+        self._work = Work()
+        self._surprises = 0
+        self._replans = 0
+        self._n_steps = 0
+        self._step_seconds = 0.0
         self._steps: deque[StepStats] = deque(maxlen=_STEPS_KEPT)
         self._first_step_seconds = 0.0
-        self._waited_by_block: dict[str, float] = {}
-        self._step_start: tuple[float, Totals] | None = None
+        self._step_start: tuple[float, Work] | None = None
 
     @property
     def totals(self) -> Totals:
         """All counters as they stand."""
         with self._lock:
-            return self._totals
+            return Totals(self._work, self._surprises, self._replans, self._n_steps, self._step_seconds)
 
     @property
     def steps(self) -> tuple[StepStats, ...]:
@@ -85,33 +122,31 @@ class StreamStats:
             return self._first_step_seconds
 
     @property
-    def waited_by_block(self) -> dict[str, float]:
-        """Seconds that the compute thread waited for each block, by name, since the start."""
+    def by_block(self) -> dict[str, Work]:
+        """The work for each block, by name, since the start."""
         with self._lock:
-            return dict(self._waited_by_block)
+            return dict(self._by_block)
 
-    def loaded(self, nbytes: int, seconds: float) -> None:
-        """A worker brought a tensor."""
+    def add(self, block: str, work: Work) -> None:
+        """Something was done for a block."""
         with self._lock:
-            t = self._totals
-            self._totals = replace(t, loaded_nbytes=t.loaded_nbytes + nbytes, load_seconds=t.load_seconds + seconds)
+            self._work = self._work.plus(work)
+            self._by_block[block] = self._by_block.get(block, Work()).plus(work)
 
-    def waited(self, block: str, seconds: float, *, surprised: bool) -> None:
-        """The compute thread waited for a block; ``surprised``: it wasn't the one the order said."""
+    def surprised(self) -> None:
+        """A block's turn came when the order said another's."""
         with self._lock:
-            t = self._totals
-            self._waited_by_block[block] = self._waited_by_block.get(block, 0.0) + seconds
-            self._totals = replace(t, waited_seconds=t.waited_seconds + seconds, surprises=t.surprises + surprised)
+            self._surprises += 1
 
     def replanned(self) -> None:
         """Another plan was made."""
         with self._lock:
-            self._totals = replace(self._totals, replans=self._totals.replans + 1)
+            self._replans += 1
 
     def begin_step(self) -> None:
         """A forward starts."""
         with self._lock:
-            self._step_start = (time.perf_counter(), self._totals)
+            self._step_start = (time.perf_counter(), self._work)
 
     def end_step(self) -> None:
         """The forward ended."""
@@ -120,16 +155,9 @@ class StreamStats:
                 return
             start, before = self._step_start
             self._step_start = None
-            now = self._totals
             seconds = time.perf_counter() - start
-            if not now.steps:
+            if not self._n_steps:
                 self._first_step_seconds = seconds
-            self._totals = replace(now, steps=now.steps + 1, step_seconds=now.step_seconds + seconds)
-            self._steps.append(
-                StepStats(
-                    seconds=seconds,
-                    waited_seconds=now.waited_seconds - before.waited_seconds,
-                    loaded_nbytes=now.loaded_nbytes - before.loaded_nbytes,
-                    load_seconds=now.load_seconds - before.load_seconds,
-                )
-            )
+            self._n_steps += 1
+            self._step_seconds += seconds
+            self._steps.append(StepStats(seconds, self._work.less(before)))

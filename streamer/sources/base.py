@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+
+OnRead = Callable[[float, float, int], None]
+"""Told of a read from storage, on the thread that made it: start, end (seconds by `time.perf_counter`), and bytes."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,14 @@ class WeightSource(Protocol):
 
     def will_need(self, key: str) -> None:
         """A hint: the tensor will be read soon."""
+        ...
+
+    def wont_need(self, key: str) -> None:
+        """A hint: the tensor won't be read again soon, and its pages may leave the system's cache."""
+        ...
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """From now on ``on_read`` is told of each read from storage; None: nobody is."""
         ...
 
     def close(self) -> None:

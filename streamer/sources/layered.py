@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from streamer.sources.base import HeldTensor, TensorInfo, WeightSource
+from streamer.sources.base import HeldTensor, OnRead, TensorInfo, WeightSource
 
 
 class LayeredSource:
@@ -57,6 +57,15 @@ class LayeredSource:
     def will_need(self, key: str) -> None:
         """Passed on to the layer that gives the tensor."""
         self._owner[key].will_need(key)
+
+    def wont_need(self, key: str) -> None:
+        """Passed on to the layer that gives the tensor."""
+        self._owner[key].wont_need(key)
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """Of every layer."""
+        for layer in self._layers:
+            layer.observe_reads(on_read)
 
     def close(self) -> None:
         """Closes every layer."""

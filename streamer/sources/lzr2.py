@@ -11,7 +11,7 @@ import torch
 
 import lzr2
 from streamer.config import ReadMethod
-from streamer.sources.base import HeldTensor, TensorInfo
+from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 from streamer.sources.faults import translated
 
@@ -104,6 +104,14 @@ class Lzr2Source:
     def will_need(self, key: str) -> None:
         """Asks the system to read ahead."""
         self._file.will_need(key)
+
+    def wont_need(self, key: str) -> None:
+        """Lets the record leave the system's page cache."""
+        self._file.wont_need(key)
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """Of the file."""
+        self._file.observe_reads(on_read)
 
     def close(self) -> None:
         """Closes the file."""

@@ -22,7 +22,7 @@ from lzr2.errors import Lzr2Error
 from lzr2.sniff import HEAD_NBYTES, describe
 from streamer.config import ReadMethod
 from streamer.errors import WeightsFileError, printable
-from streamer.sources.base import HeldTensor, TensorInfo
+from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 from streamer.sources.faults import translated
 
@@ -122,6 +122,17 @@ class SafetensorsSource:
         """Asks the system to read ahead."""
         r = self._ranges[key]
         r.file.will_need(r.offset, r.nbytes)
+
+    def wont_need(self, key: str) -> None:
+        """Lets the tensor leave the system's page cache."""
+        r = self._ranges[key]
+        r.file.done_with(r.offset, r.nbytes)
+        r.file.wont_need(r.offset, r.nbytes)
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """Of every file."""
+        for file in self._files:
+            file.on_read = on_read
 
     def close(self) -> None:
         """Closes the files."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import torch
 
-from streamer.sources.base import HeldTensor, TensorInfo, WeightSource
+from streamer.sources.base import HeldTensor, OnRead, TensorInfo, WeightSource
 
 
 def choose(
@@ -43,11 +43,20 @@ class HostCache:
 
     It keeps at most ``budget_nbytes``, measured as they are kept: a tensor that turns out larger than announced is
     read again each time instead. Doesn't own the source below.
+
+    Args:
+        below: read from.
+        kept: keys to keep, as `choose` gives them.
+        budget_nbytes: most bytes to keep.
+        dropped: keys whose bytes should leave the system's page cache once read.
     """
 
-    def __init__(self, below: WeightSource, kept: Collection[str], budget_nbytes: int) -> None:
+    def __init__(
+        self, below: WeightSource, kept: Collection[str], budget_nbytes: int, dropped: Collection[str] = ()
+    ) -> None:
         self._below = below
         self._kept = frozenset(kept)
+        self._dropped = frozenset(dropped)
         self._held: dict[str, HeldTensor] = {}
         self._room = budget_nbytes
         self._lock = threading.Lock()
@@ -88,6 +97,7 @@ class HostCache:
             held = self._keep(key)
         if held is None:
             self._below.read_into(key, out)
+            self._drop(key)
         else:
             held.write_into(out)
 
@@ -104,14 +114,27 @@ class HostCache:
         if not kept:
             self._below.will_need(key)
 
+    def wont_need(self, key: str) -> None:
+        """Passed on."""
+        self._below.wont_need(key)
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        """Of the source below."""
+        self._below.observe_reads(on_read)
+
     def close(self) -> None:
         """Lets go of what is kept."""
         with self._lock:
             self._held.clear()
             self._room = 0
 
+    def _drop(self, key: str) -> None:
+        if key in self._dropped:
+            self._below.wont_need(key)
+
     def _keep(self, key: str) -> HeldTensor:
         held = self._below.hold(key)
+        self._drop(key)
         with self._lock:
             if key not in self._held and held.nbytes <= self._room:
                 self._held[key] = held

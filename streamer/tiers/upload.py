@@ -21,8 +21,8 @@ class Upload(Protocol):
         """Host tensors to write the block's weights into; waits for room. None once stopped. Any worker thread."""
         ...
 
-    def send(self, block: int) -> None:
-        """Every target is written: the block goes to its slot. A worker thread."""
+    def send(self, block: int) -> int:
+        """Every target is written: the block goes to its slot. Bytes that are copied. A worker thread."""
         ...
 
     def before_use(self, block: int) -> None:
@@ -48,8 +48,9 @@ class DirectUpload:
         """The slot itself."""
         return self._views[block]
 
-    def send(self, block: int) -> None:
+    def send(self, block: int) -> int:
         """Nothing to do."""
+        return 0
 
     def before_use(self, block: int) -> None:
         """Nothing to do."""
@@ -105,7 +106,7 @@ class StagedUpload:
         lease.ready()
         return tensor_views(lease.memory, self._plan, block, self._dtype)
 
-    def send(self, block: int) -> None:
+    def send(self, block: int) -> int:
         """Enqueues the copy behind the compute that last read the slot's bytes, and gives the buffer back."""
         with self._given_back:
             lease = self._leased.pop(block)
@@ -123,6 +124,7 @@ class StagedUpload:
         with self._given_back:
             self._pool.give_back(lease, copy_ended)
             self._given_back.notify_all()
+        return slot.numel()
 
     def before_use(self, block: int) -> None:
         """Makes the compute stream wait for the copy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import subprocess
 import sys
@@ -331,3 +332,33 @@ def test_a_file_shorter_than_when_opened(io: IoMode, tmp_path: Path, monkeypatch
         source.read(5, 2)
     monkeypatch.undo()
     source.close()
+
+
+def test_reads_are_told_of_with_their_times_on_the_thread_that_makes_them(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"x" * 100)
+    told = []
+    source = open_source(path)
+    source.read(0, 10)
+    source.on_read = lambda start, end, nbytes: told.append((end >= start, nbytes, threading.get_ident()))
+    source.read(50, 7)
+    source.on_read = None
+    source.read(0, 1)
+    source.close()
+    assert told == [(True, 7, threading.get_ident())]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system has no such hint")
+def test_only_whole_pages_leave_the_page_cache(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    page = mmap.PAGESIZE
+    path.write_bytes(b"x" * (4 * page))
+    calls = []
+    source = open_source(path)
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, *args: calls.append(args))
+    source.wont_need(10, 2 * page)
+    source.wont_need(10, page)
+    source.wont_need(0, 100 * page)
+    source.close()
+    source.wont_need(0, page)
+    assert calls == [(page, page, os.POSIX_FADV_DONTNEED), (0, 4 * page, os.POSIX_FADV_DONTNEED)]

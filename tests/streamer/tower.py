@@ -11,7 +11,7 @@ from torch import nn
 from streamer.config import StreamSettings
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
-from streamer.sources.base import HeldTensor, TensorInfo
+from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 
 WIDTH = 16
@@ -53,6 +53,8 @@ class MemorySource:
     def __init__(self, tensors: dict[str, torch.Tensor]) -> None:
         self.tensors = {key: tensor.detach().clone() for key, tensor in tensors.items()}
         self.reads: list[str] = []
+        self.hints: list[tuple[str, str]] = []
+        self.on_read: OnRead | None = None
         self.gates: dict[str, threading.Event] = {}
         self.fails: dict[str, BaseException] = {}
         self.closed = False
@@ -84,7 +86,13 @@ class MemorySource:
         return DenseTensor(self.tensors[key].clone())
 
     def will_need(self, key: str) -> None:
-        pass
+        self.hints.append(("will need", key))
+
+    def wont_need(self, key: str) -> None:
+        self.hints.append(("won't need", key))
+
+    def observe_reads(self, on_read: OnRead | None) -> None:
+        self.on_read = on_read
 
     def close(self) -> None:
         self.closed = True
@@ -95,6 +103,8 @@ class MemorySource:
             assert self.gates[key].wait(30)
         if key in self.fails:
             raise self.fails[key]
+        if self.on_read is not None:
+            self.on_read(0.0, 0.5, self.tensors[key].nbytes)
 
 
 def stream_tower(

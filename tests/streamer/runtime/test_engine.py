@@ -225,7 +225,7 @@ def test_waiting_is_counted_for_the_block_that_was_waited_for(tower, x):
     with handle, torch.no_grad():
         threading.Timer(0.3, gate.set).start()
         tower(x)
-        waited = handle.stats.waited_by_block
+        waited = {name: work.waited_seconds for name, work in handle.stats.by_block.items()}
         assert waited["layers.4"] > 0.1
         assert waited["layers.4"] == max(waited.values())
         assert handle.stats.steps[0].stall_share > 0.3
@@ -248,3 +248,38 @@ def test_a_fault_of_fetching_ahead_that_has_passed_when_the_next_step_begins_doe
             source.fails.clear()
             for _ in range(2):
                 assert torch.equal(tower(x), want)
+
+
+def test_the_next_block_is_hinted_at_before_this_one_is_read(tower, x):
+    handle, source = stream_tower(tower, StreamSettings(SMALLEST, 0, 0))
+    with handle, torch.no_grad():
+        tower(x)
+        tower(x)
+        hinted = [key for what, key in source.hints if what == "will need" and key.endswith("weight")]
+    assert hinted[:6] == [f"layers.{i}.weight" for i in (1, 2, 3, 4, 5, 0)]
+
+
+def test_what_does_not_fit_into_the_page_cache_leaves_it_once_read(tower, x):
+    for page_cache, expected in ((10**9, set()), (0, set(tower.state_dict()))):
+        other = Tower()
+        handle, source = stream_tower(other, StreamSettings(SMALLEST, 0, 1, page_cache_nbytes=page_cache))
+        with handle, torch.no_grad():
+            other(x)
+        assert {key for what, key in source.hints if what == "won't need"} == expected
+
+
+def test_bytes_and_seconds_are_counted_for_each_hop_and_block(tower, x):
+    handle, source = stream_tower(tower, StreamSettings(SMALLEST, 0, 1, staged=True))
+    with handle, torch.no_grad():
+        tower(x)
+        tower(x)
+        work = handle.stats.by_block["layers.2"]
+        first = handle.stats.steps[0].work
+    stored = sum(source.tensors[f"layers.2.{name}"].nbytes for name in ("weight", "bias"))
+    loads = work.read_nbytes // stored
+    assert loads in (2, 3)  # the third for the step that didn't come
+    assert work.read_nbytes == work.loaded_nbytes == loads * stored
+    assert work.uploaded_nbytes == loads * LAYER_NBYTES
+    assert work.read_seconds == loads * 1.0  # two tensors, half a second each by the source's account
+    assert work.compute_seconds > 0
+    assert first.loaded_nbytes >= sum(tensor.nbytes for tensor in source.tensors.values())

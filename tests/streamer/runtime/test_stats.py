@@ -5,25 +5,34 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from streamer.runtime.stats import StepStats, StreamStats
+from streamer.runtime.stats import StepStats, StreamStats, Work
 
 
 def test_a_step_has_what_was_counted_while_it_ran():
     stats = StreamStats()
-    stats.loaded(100, 1.0)
+    stats.add("a", Work(loaded_nbytes=100, decode_seconds=1.0))
     stats.begin_step()
-    stats.loaded(20, 0.5)
-    stats.waited("a", 0.25, surprised=False)
-    stats.waited("b", 0.5, surprised=True)
+    stats.add("b", Work(loaded_nbytes=20, read_seconds=0.125, decode_seconds=0.25, upload_seconds=0.125))
+    stats.add("a", Work(waited_seconds=0.25))
+    stats.add("b", Work(waited_seconds=0.5))
+    stats.surprised()
     time.sleep(0.01)
     stats.end_step()
-    stats.loaded(3, 0.0)
+    stats.add("a", Work(loaded_nbytes=3))
     (step,) = stats.steps
-    assert (step.loaded_nbytes, step.load_seconds, step.waited_seconds) == (20, 0.5, 0.75)
+    assert (step.work.loaded_nbytes, step.work.load_seconds, step.work.waited_seconds) == (20, 0.5, 0.75)
     assert step.seconds >= 0.01
-    assert stats.totals.loaded_nbytes == 123
+    assert stats.totals.work.loaded_nbytes == 123
     assert stats.totals.surprises == 1
-    assert stats.waited_by_block == {"a": 0.25, "b": 0.5}
+    assert {name: work.waited_seconds for name, work in stats.by_block.items()} == {"a": 0.25, "b": 0.5}
+    assert stats.by_block["a"].loaded_nbytes == 103
+
+
+def test_work_adds_up_and_comes_apart_again():
+    one = Work(1, 2, 3, 4.0, 5.0, 6.0, 7.0, 8.0)
+    other = Work(10, 20, 30, 40.0, 50.0, 60.0, 70.0, 80.0)
+    assert one.plus(other) == Work(11, 22, 33, 44.0, 55.0, 66.0, 77.0, 88.0)
+    assert one.plus(other).less(one) == other
 
 
 def test_an_end_without_a_beginning_is_no_step():
@@ -33,8 +42,8 @@ def test_an_end_without_a_beginning_is_no_step():
 
 
 def test_the_stall_share_of_nothing_is_nothing():
-    assert StepStats(0.0, 0.0, 0, 0.0).stall_share == 0
-    assert StepStats(2.0, 0.5, 0, 0.0).stall_share == 0.25
+    assert StepStats(0.0).stall_share == 0
+    assert StepStats(2.0, Work(waited_seconds=0.5)).stall_share == 0.25
 
 
 def test_totals_go_on_when_old_steps_are_forgotten(monkeypatch):
