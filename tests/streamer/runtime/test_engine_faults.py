@@ -1,0 +1,131 @@
+"""The k-th read, decode, upload and allocation fails, for every k: one clean error, then all works; nothing is left."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import gc
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lzr2 import decode
+from streamer.config import StreamSettings
+from streamer.errors import WeightsFileError
+from streamer.sources.cast import DenseTensor
+from streamer.sources.lzr2 import InflatedHeld
+from streamer.tiers.upload import StagedUpload
+from tests.streamer.runtime.files import KINDS, open_tower, stream_file, tower_in_file
+from tests.streamer.tower import LAYER_NBYTES, WIDTH, prefetch_threads
+
+BUDGET = 512 + 3 * LAYER_NBYTES
+
+
+class FailsOnce:
+    """Stands in for a function: the k-th call raises, all others go through."""
+
+    def __init__(self, function: Callable[..., Any], k: int, error: BaseException) -> None:
+        self._function, self._error = function, error
+        self._numbers = itertools.count(1)
+        self._k = k
+        self.failed = False
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if next(self._numbers) == self._k:
+            self.failed = True
+            raise copy.copy(self._error)
+        return self._function(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        """As a method."""
+        return self if instance is None else lambda *args, **kwargs: self(instance, *args, **kwargs)
+
+
+class OnWorkersOnly(FailsOnce):
+    """As FailsOnce, counting only the calls of the engine's own threads."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread().name.startswith("streamer-prefetch"):
+            return super().__call__(*args, **kwargs)
+        return self._function(*args, **kwargs)
+
+
+BROKEN = OSError(errno.EIO, "the disk is broken")
+FULL = MemoryError("no memory left")
+FAULTS: dict[str, tuple[Any, str, BaseException, type[FailsOnce], type[BaseException]]] = {
+    "read": (os, "preadv", BROKEN, OnWorkersOnly, WeightsFileError),
+    "decode": (decode, "_expand_stream", FULL, FailsOnce, MemoryError),
+    "expand what is held": (InflatedHeld, "write_into", FULL, FailsOnce, MemoryError),
+    "cast what is held": (DenseTensor, "write_into", FULL, FailsOnce, MemoryError),
+    "upload": (StagedUpload, "send", RuntimeError("the link is broken"), FailsOnce, RuntimeError),
+    "allocation": (np, "empty", FULL, OnWorkersOnly, MemoryError),
+}
+NEVER = {("decode", "safetensors"), ("expand what is held", "safetensors"), ("expand what is held", "overlay-heavy"),
+         ("allocation", "safetensors")}  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "preadv"), reason="reads go another way")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypatch):
+    owner, name, error, way, expected = FAULTS[fault]
+    ram = 100_000 if "held" in fault else 0
+    tower, path = tower_in_file(kind, tmp_path)
+    x = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
+    threads = threading.active_count()
+    gc.collect()
+    gc.freeze()  # what torch and others keep needn't be looked through each time
+    with torch.no_grad():
+        want = tower(x)
+        for k in itertools.count(1):
+            source = open_tower(path)
+            failing = way(getattr(owner, name), k, error)
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, name, failing)
+                streamed, handle = stream_file(tower, source, StreamSettings(BUDGET, ram, 2, staged=True))
+                raised = []
+                for _ in range(2):
+                    try:
+                        assert torch.equal(streamed(x), want)
+                    except expected as told:  # noqa: PERF203 - each forward on its own
+                        raised.append(told)
+            assert torch.equal(streamed(x), want)
+            slab = weakref.ref(handle._engine._arena._slab)
+            assert len(raised) <= 1, raised  # none where what failed was loaded ahead and is loaded again in time
+            handle.close()
+            assert prefetch_threads() == []
+            assert handle.held_nbytes == 0
+            del streamed, handle, source, raised
+            gc.collect()
+            assert slab() is None
+            if not failing.failed:
+                break
+    gc.unfreeze()
+    assert threading.active_count() == threads
+    assert (k == 1) == ((fault, kind) in NEVER)
+
+
+@pytest.mark.parametrize("k", range(1, 4))
+def test_memory_for_the_slab_or_the_staging_buffers_that_is_refused_leaves_nothing(k, tmp_path, monkeypatch):
+    tower, path = tower_in_file("overlay-heavy", tmp_path)
+    x = torch.randn(2, WIDTH)
+    with torch.no_grad():
+        want = tower(x)
+        source = open_tower(path)
+        failing = FailsOnce(torch.empty, k + 1, RuntimeError("allocate memory"))  # the first is asked for its size
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "empty", failing)
+            with pytest.raises(RuntimeError, match="allocate memory"):
+                stream_file(tower, source, StreamSettings(BUDGET, 0, 2, staged=True))
+        assert failing.failed
+        assert prefetch_threads() == []
+        streamed, handle = stream_file(tower, open_tower(path), StreamSettings(BUDGET, 0, 2, staged=True))
+        with handle:
+            assert torch.equal(streamed(x), want)
