@@ -138,6 +138,22 @@ class NoPictureError(StreamerError):
         self.weights = weights
 
 
+class DeviceMemoryError(StreamerError):
+    """The device's memory isn't enough even with few weights on it. ``weights_nbytes``: of weights at the last try."""
+
+    def __init__(self, weights_nbytes: int | None, fault: str) -> None:
+        tried = (
+            "with as few weights on it as can be"
+            if weights_nbytes is None
+            else f"also with {weights_nbytes / 1e9:.2f} GB of weights on it"
+        )
+        super().__init__(
+            f"The device ran out of memory, {tried}: {printable(fault)}",
+            "Draw a smaller picture, use a smaller budget, or close what else uses the device.",
+        )
+        self.weights_nbytes = weights_nbytes
+
+
 class EngineClosedError(StreamerError):
     """A streamed module was called after its weights were let go."""
 

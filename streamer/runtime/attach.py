@@ -32,12 +32,22 @@ class StreamHandle:
     @property
     def stats(self) -> StreamStats:
         """What was loaded, waited for and moved so far."""
-        return self._engine.stats
+        return self._engine.account.stats
 
     @property
     def plan(self) -> Plan:
         """The plan in force."""
         return self._engine.plan
+
+    @property
+    def budget_nbytes(self) -> int:
+        """Most bytes of weights on the device. May be set between steps; BudgetError if it can't hold a block."""
+        return self._engine.budget_nbytes
+
+    @budget_nbytes.setter
+    def budget_nbytes(self, nbytes: int) -> None:
+        """From the next step on."""
+        self._engine.set_budget(nbytes)
 
     @property
     def device_nbytes(self) -> int:
@@ -51,9 +61,10 @@ class StreamHandle:
 
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
-        if self._engine.recorder is None:
-            self._engine.recorder = SpanRecorder()
-        return self._engine.recorder
+        account = self._engine.account
+        if account.recorder is None:
+            account.recorder = SpanRecorder()
+        return account.recorder
 
     @property
     def source_name(self) -> str:

@@ -13,15 +13,13 @@ import torch
 
 from streamer.config import StreamSettings
 from streamer.errors import EngineClosedError
-from streamer.plan import Plan, TensorPlace, make_plan
+from streamer.plan import Plan, make_plan, smallest_budget
 from streamer.plan.residency import keep_order
+from streamer.runtime.account import Account
 from streamer.runtime.bind import Binder
 from streamer.runtime.lifecycle import BlockState
-from streamer.runtime.load_timer import LoadTimer
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.schedule import Claim, Schedule
-from streamer.runtime.spans import Lane, SpanRecorder
-from streamer.runtime.stats import StreamStats, Work
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.arena import Arena
@@ -57,11 +55,10 @@ class Engine:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.stats = StreamStats()
-        self.recorder: SpanRecorder | None = None
-        self._timer = LoadTimer()
+        self.account = Account()
         self._used_since: dict[int, float] = {}
         self._settings = settings
+        self._budget_nbytes = settings.vram_budget_nbytes
         self._device = device
         self._dtype = dtype
         self._binder = binder
@@ -76,9 +73,10 @@ class Engine:
         self._arena: Arena | None = None
         self._upload: Upload | None = None
         self._views: tuple[tuple[torch.Tensor, ...], ...] = ()
-        self._cache = self._make_cache(source, plan)
+        self._below = source
+        self._cache = HostCache(source, settings.ram_budget_nbytes)
         self._source: WeightSource = self._cache
-        self._source.observe_reads(self._timer.note)
+        self._source.observe_reads(self.account.reads.note)
         self._trace = OrderTrace(plan.order)
         self._install(plan)
         self._threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
@@ -87,6 +85,11 @@ class Engine:
     def plan(self) -> Plan:
         """The plan in force."""
         return self._schedule.plan
+
+    @property
+    def budget_nbytes(self) -> int:
+        """Most bytes of weights on the device."""
+        return self._budget_nbytes
 
     @property
     def held_nbytes(self) -> int:
@@ -114,9 +117,7 @@ class Engine:
         self._in_step = True
         self._install_next_plan()
         self._trace.begin()
-        self.stats.begin_step()
-        if self.recorder is not None:
-            self.recorder.begin_step()
+        self.account.begin_step()
         for block in self._pinned():
             self.acquire(block)
 
@@ -129,12 +130,12 @@ class Engine:
         self._require_open()
         for block in self._pinned():
             self.release(block)
-        self.stats.end_step()
+        self.account.stats.end_step()
         order = self._trace.finish()
         if order is not None:
-            self._next_plan = make_plan(self.plan.blocks, order, self._settings.vram_budget_nbytes)
+            self._next_plan = make_plan(self.plan.blocks, order, self._budget_nbytes)
             self._install_next_plan()
-            self.stats.replanned()
+            self.account.stats.replanned()
         self._in_step = False
 
     def acquire(self, block: int) -> None:
@@ -159,8 +160,8 @@ class Engine:
         self._binder.bind(block, views)
         now = self._used_since[block] = time.perf_counter()
         if not expected:
-            self.stats.surprised()
-        self._note(block, Lane.WAIT, started, now, Work(waited_seconds=now - started))
+            self.account.stats.surprised()
+        self.account.waited(self.plan.blocks[block].name, started, now)
 
     def release(self, block: int) -> None:
         """What is computed from now on doesn't read the block's weights. Without effect on a block not in use.
@@ -177,7 +178,7 @@ class Engine:
         since, now = self._used_since.pop(block, 0.0), time.perf_counter()
         # What always stays is in use from the step's start to its end: counting that would count all twice.
         if since and not self.plan.blocks[block].pinned:
-            self._note(block, Lane.COMPUTE, since, now, Work(compute_seconds=now - since))
+            self.account.computed(self.plan.blocks[block].name, since, now)
         if block not in self.plan.resident:
             self._binder.unbind(block)
         with self._lock:
@@ -202,6 +203,28 @@ class Engine:
         if claim is None:
             raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
         self._load(claim)
+
+    def set_budget(self, nbytes: int) -> None:
+        """From the next step on no more weights than this are on the device. Not while a step runs.
+
+        Raises:
+            BudgetError: it can't hold the largest block; the budget stays what it was.
+        """
+        plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
+        with self._lock:
+            self._budget_nbytes, self._next_plan = nbytes, plan
+
+    def make_room(self) -> int | None:
+        """Halves the weights on the device and begins the step anew, after the device's memory ran out in it.
+
+        Returns the new budget, or None if there are already as few as can be.
+        """
+        smallest = smallest_budget(self.plan.blocks)
+        if self.plan.arena_nbytes <= smallest:
+            return None
+        self.set_budget(max(smallest, self.plan.arena_nbytes // 2))
+        self.begin_step()
+        return self._budget_nbytes
 
     def close(self) -> None:
         """Stops and joins the workers, and lets go of all memory. Any thread; further calls do nothing."""
@@ -249,18 +272,16 @@ class Engine:
             if upload is None or targets is None:
                 return
             started = time.perf_counter()
-            self._timer.take()
+            self.account.reads.take()
             self._source.read_into(place.key, targets[claim.tensor])
             decoded = time.perf_counter()
-            self._note_load(claim.block, place, started, decoded)
+            self.account.loaded(self.plan.blocks[claim.block].name, place, started, decoded)
             with self._lock:
                 complete = self._schedule.is_last(claim)
             if complete:
                 nbytes = upload.send(claim.block)
                 if nbytes:
-                    sent = time.perf_counter()
-                    work = Work(uploaded_nbytes=nbytes, upload_seconds=sent - decoded)
-                    self._note(claim.block, Lane.UPLOAD, decoded, sent, work, nbytes)
+                    self.account.sent(self.plan.blocks[claim.block].name, decoded, time.perf_counter(), nbytes)
                 with self._lock:
                     self._schedule.arrived(claim.block)
         finally:
@@ -273,26 +294,6 @@ class Engine:
         following = self.plan.loaded_next.get(block)
         for place in self.plan.blocks[following].tensors if following is not None else ():
             self._source.will_need(place.key)
-
-    def _note_load(self, block: int, place: TensorPlace, started: float, decoded: float) -> None:
-        reads = self._timer.take()
-        work = Work(
-            read_nbytes=reads.nbytes,
-            loaded_nbytes=place.nbytes,
-            read_seconds=reads.seconds,
-            decode_seconds=max(0.0, decoded - started - reads.seconds),
-        )
-        self.stats.add(self.plan.blocks[block].name, work)
-        if self.recorder is not None:
-            self.recorder.note(Lane.DECODE, place.key, started, decoded, place.nbytes)
-            for start, end, nbytes in reads.spans:
-                self.recorder.note(Lane.DISK, place.key, start, end, nbytes)
-
-    def _note(self, block: int, lane: Lane, start: float, end: float, work: Work, nbytes: int = 0) -> None:
-        name = self.plan.blocks[block].name
-        self.stats.add(name, work)
-        if self.recorder is not None:
-            self.recorder.note(lane, name, start, end, nbytes)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -323,13 +324,16 @@ class Engine:
             self._upload.drain()
         self._upload = None
         self._views = ()
-        if self._arena is not None and self._arena.nbytes < plan.arena_nbytes:
+        if self._arena is not None and not plan.arena_nbytes <= self._arena.nbytes <= plan.budget_nbytes:
             self._arena.close()
             self._arena = None
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()  # else the allocator keeps it, and the next slab comes on top
         if self._arena is None:
             self._arena = Arena(plan.arena_nbytes, self._device)
         arena = self._arena
         self._schedule = Schedule(plan)
+        self._cache.keep(*self._chosen(plan))
         self._views = tuple(arena.views(plan, i, self._dtype) for i in range(len(plan.blocks)))
         self._upload = self._make_upload(plan, arena)
 
@@ -344,12 +348,13 @@ class Engine:
     def _stopping(self) -> bool:
         return self._closed or self._failure is not None
 
-    def _make_cache(self, source: WeightSource, plan: Plan) -> HostCache:
+    def _chosen(self, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
+        """The keys to keep in host memory, and those that shall leave the system's page cache once read."""
         ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident]
         groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
-        budget = self._settings.ram_budget_nbytes
-        kept = choose(source, groups, budget, only_smaller=self._settings.hold_only_smaller)
-        return HostCache(source, kept, budget, keys_to_drop(source, groups, self._settings.page_cache_nbytes))
+        settings = self._settings
+        kept = choose(self._below, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)
+        return kept, keys_to_drop(self._below, groups, settings.page_cache_nbytes)
 
     def _pinned(self) -> tuple[int, ...]:
         return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)

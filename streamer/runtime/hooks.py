@@ -10,6 +10,7 @@ from torch import nn
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.engine import Engine
+from streamer.runtime.retry import retried_once
 
 
 class StreamHooks:
@@ -31,6 +32,7 @@ class StreamHooks:
             # Also when the forward raises: a block that stays in use would block the ring.
             block.module.register_forward_hook(_with(engine.release, number), always_call=True)
         root.register_forward_hook(_ignoring(engine.end_step))
+        root.forward = retried_once(root.forward, engine.make_room)
 
 
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:

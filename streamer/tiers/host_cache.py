@@ -46,20 +46,28 @@ class HostCache:
 
     Args:
         below: read from.
-        kept: keys to keep, as `choose` gives them.
         budget_nbytes: most bytes to keep.
-        dropped: keys whose bytes should leave the system's page cache once read.
     """
 
-    def __init__(
-        self, below: WeightSource, kept: Collection[str], budget_nbytes: int, dropped: Collection[str] = ()
-    ) -> None:
+    def __init__(self, below: WeightSource, budget_nbytes: int) -> None:
         self._below = below
-        self._kept = frozenset(kept)
-        self._dropped = frozenset(dropped)
+        self._kept: frozenset[str] = frozenset()
+        self._dropped: frozenset[str] = frozenset()
         self._held: dict[str, HeldTensor] = {}
         self._room = budget_nbytes
         self._lock = threading.Lock()
+
+    def keep(self, kept: Collection[str], dropped: Collection[str] = ()) -> None:
+        """From now on these are kept, once read; what is kept of others is let go of.
+
+        Args:
+            kept: keys, as `choose` gives them.
+            dropped: keys whose bytes should leave the system's page cache once read.
+        """
+        with self._lock:
+            self._kept, self._dropped = frozenset(kept), frozenset(dropped)
+            for key in [key for key in self._held if key not in self._kept]:
+                self._room += self._held.pop(key).nbytes
 
     @property
     def name(self) -> str:
@@ -136,7 +144,7 @@ class HostCache:
         held = self._below.hold(key)
         self._drop(key)
         with self._lock:
-            if key not in self._held and held.nbytes <= self._room:
+            if key in self._kept and key not in self._held and held.nbytes <= self._room:
                 self._held[key] = held
                 self._room -= held.nbytes
         return held

@@ -24,6 +24,12 @@ TENSORS = {
 }
 
 
+def keeping(below: WeightSource) -> HostCache:
+    cache = HostCache(below, 1 << 20)
+    cache.keep(TENSORS)
+    return cache
+
+
 @pytest.fixture(params=["lzr2", "safetensors", "layered", "cached"])
 def source(request, tmp_path) -> WeightSource:
     lzr2.save_file(TENSORS, tmp_path / "w.lzr2")
@@ -34,7 +40,7 @@ def source(request, tmp_path) -> WeightSource:
         "lzr2": lambda: Lzr2Source(tmp_path / "w.lzr2"),
         "safetensors": lambda: dense,
         "layered": lambda: LayeredSource([Lzr2Source(tmp_path / "part.lzr2"), dense]),
-        "cached": lambda: HostCache(dense, TENSORS, 1 << 20),
+        "cached": lambda: keeping(dense),
     }[request.param]()
     yield source
     source.close()
@@ -83,3 +89,23 @@ def test_several_threads_may_read_at_once(source):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_reads_from_storage_are_told_of_until_nobody_asks(source):
+    told: list[int] = []
+    source.observe_reads(lambda start, end, nbytes: told.append(nbytes))
+    source.read_into("a.weight", torch.empty(8, 3, 3, 3))
+    assert sum(told) >= source.info("a.weight").stored_nbytes
+    source.observe_reads(None)
+    count = len(told)
+    source.hold("c.weight")
+    assert len(told) == count
+
+
+def test_hints_do_no_harm(source):
+    for key in TENSORS:
+        source.will_need(key)
+        source.wont_need(key)
+    out = torch.empty(8, 3, 3, 3, dtype=torch.float16)
+    source.read_into("a.weight", out)
+    assert torch.equal(out, torch.from_numpy(TENSORS["a.weight"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,12 @@ sizes = st.dictionaries(st.sampled_from(KEYS), st.integers(0, 30), min_size=1)
 
 def source_of(given_sizes: dict[str, int]) -> MemorySource:
     return MemorySource({key: torch.full((n,), float(ord(key))) for key, n in given_sizes.items()})
+
+
+def keeping(below: MemorySource, kept: Collection[str], budget: int) -> HostCache:
+    cache = HostCache(below, budget)
+    cache.keep(kept)
+    return cache
 
 
 def read(cache: HostCache, key: str) -> torch.Tensor:
@@ -43,7 +50,7 @@ def test_any_reads_give_the_right_values_within_the_budget(given_sizes, data, bu
     if misjudged:
         below = Misjudged(below.tensors)
     kept = choose(below, [[key] for key in given_sizes], budget)
-    cache = HostCache(below, kept, budget)
+    cache = keeping(below, kept, budget)
     for key in data.draw(st.lists(st.sampled_from(sorted(given_sizes)), max_size=20)):
         assert torch.equal(read(cache, key), below.tensors[key])
         assert cache.held_nbytes <= budget
@@ -53,7 +60,7 @@ def test_any_reads_give_the_right_values_within_the_budget(given_sizes, data, bu
 
 def test_each_kept_tensor_is_read_from_below_once_and_the_others_each_time():
     below = source_of({"a": 2, "b": 3})
-    cache = HostCache(below, ["a"], 100)
+    cache = keeping(below, ["a"], 100)
     for _ in range(3):
         read(cache, "a")
         read(cache, "b")
@@ -65,7 +72,7 @@ def test_a_tensor_larger_than_announced_is_read_again_each_time():
     below = Misjudged(source_of({"a": 6, "b": 1}).tensors)
     kept = choose(below, ["a", "b"], 16)
     assert kept == {"a", "b"}
-    cache = HostCache(below, kept, 16)
+    cache = keeping(below, kept, 16)
     for _ in range(2):
         assert [read(cache, key).numel() for key in "ab"] == [6, 1]
     assert (below.reads.count("a"), below.reads.count("b")) == (2, 1)
@@ -75,7 +82,7 @@ def test_a_tensor_larger_than_announced_is_read_again_each_time():
 def test_two_threads_that_ask_at_once_both_get_it_and_it_is_kept_once():
     below = source_of({"a": 4, "b": 1})
     below.gates["a"] = threading.Event()
-    cache = HostCache(below, "ab", 33)  # "a" twice would leave too little for "b"
+    cache = keeping(below, "ab", 33)  # "a" twice would leave too little for "b"
     results: list[list[float]] = []
     threads = [threading.Thread(target=lambda: results.append(read(cache, "a").tolist())) for _ in range(2)]
     for thread in threads:
@@ -96,7 +103,7 @@ def test_two_threads_that_ask_at_once_both_get_it_and_it_is_kept_once():
 def test_a_read_that_fails_leaves_the_cache_as_it_was():
     below = source_of({"a": 4})
     below.fails["a"] = OSError("gone")
-    cache = HostCache(below, "a", 16)
+    cache = keeping(below, "a", 16)
     with pytest.raises(OSError, match="gone"):
         read(cache, "a")
     assert cache.held_nbytes == 0
@@ -106,7 +113,7 @@ def test_a_read_that_fails_leaves_the_cache_as_it_was():
 
 def test_other_questions_go_to_the_source_below():
     below = source_of({"a": 4, "b": 2})
-    cache = HostCache(below, "a", 16)
+    cache = keeping(below, "a", 16)
     assert cache.name == "memory"
     assert set(cache.keys()) == {"a", "b"}
     assert cache.info("b") == below.info("b")
@@ -118,7 +125,7 @@ def test_hints_are_passed_on_until_the_tensor_is_kept():
     below = source_of({"a": 4, "b": 2})
     hints: list[str] = []
     below.will_need = hints.append  # type: ignore[method-assign]
-    cache = HostCache(below, "a", 16)
+    cache = keeping(below, "a", 16)
     for _ in range(2):
         cache.will_need("a")
         cache.will_need("b")
@@ -128,7 +135,7 @@ def test_hints_are_passed_on_until_the_tensor_is_kept():
 
 def test_closing_lets_go_of_what_is_kept_but_not_of_the_source():
     below = source_of({"a": 4})
-    cache = HostCache(below, "a", 16)
+    cache = keeping(below, "a", 16)
     read(cache, "a")
     cache.close()
     assert cache.held_nbytes == 0
@@ -163,3 +170,25 @@ def test_what_takes_more_than_half_of_its_bytes_in_the_file_may_be_left_out():
     below = Packed(source_of({"a": 1, "b": 1}).tensors)
     assert choose(below, ["ab"], 100, only_smaller=True) == {"b"}
     assert choose(below, ["ab"], 100) == {"a", "b"}
+
+
+def test_another_choice_lets_go_of_what_is_no_longer_kept_and_makes_room():
+    below = source_of({"a": 4, "b": 4})
+    cache = keeping(below, "a", 16)
+    read(cache, "a")
+    cache.keep("b")
+    assert cache.held_nbytes == 0
+    read(cache, "b")
+    read(cache, "b")
+    read(cache, "a")
+    assert below.reads == ["a", "b", "a"]
+    assert cache.held_nbytes == 16
+
+
+def test_what_should_not_stay_in_the_page_cache_is_told_once_read():
+    below = source_of({"a": 4, "b": 4, "c": 1})
+    cache = HostCache(below, 16)
+    cache.keep("a", dropped="ab")
+    for key in "abca":
+        read(cache, key)
+    assert below.hints == [("won't need", "a"), ("won't need", "b")]

@@ -1,0 +1,62 @@
+"""What the engine did, noted twice: added up for statistics, and span by span if a trace is wanted."""
+
+from __future__ import annotations
+
+from streamer.plan import TensorPlace
+from streamer.runtime.load_timer import LoadTimer
+from streamer.runtime.spans import Lane, SpanRecorder
+from streamer.runtime.stats import StreamStats, Work
+
+
+class Account:
+    """Takes note of waiting, computing, loading and sending. Thread-safe. Times: seconds by `time.perf_counter`.
+
+    Attributes:
+        stats: the sums.
+        recorder: of spans; None while no trace is wanted.
+        reads: what a source's reads report to.
+    """
+
+    def __init__(self) -> None:
+        self.stats = StreamStats()
+        self.recorder: SpanRecorder | None = None
+        self.reads = LoadTimer()
+
+    def begin_step(self) -> None:
+        """A forward starts."""
+        self.stats.begin_step()
+        if self.recorder is not None:
+            self.recorder.begin_step()
+
+    def waited(self, block: str, start: float, end: float) -> None:
+        """The compute thread waited for the block."""
+        self._note(Lane.WAIT, block, start, end, 0, Work(waited_seconds=end - start))
+
+    def computed(self, block: str, start: float, end: float) -> None:
+        """The block ran."""
+        self._note(Lane.COMPUTE, block, start, end, 0, Work(compute_seconds=end - start))
+
+    def sent(self, block: str, start: float, end: float, nbytes: int) -> None:
+        """The calling thread sent the block to the device."""
+        work = Work(uploaded_nbytes=nbytes, upload_seconds=end - start)
+        self._note(Lane.UPLOAD, block, start, end, nbytes, work)
+
+    def loaded(self, block: str, place: TensorPlace, start: float, end: float) -> None:
+        """The calling thread read and decoded a tensor; what it read since `reads` was asked last was for this one."""
+        reads = self.reads.take()
+        work = Work(
+            read_nbytes=reads.nbytes,
+            loaded_nbytes=place.nbytes,
+            read_seconds=reads.seconds,
+            decode_seconds=max(0.0, end - start - reads.seconds),
+        )
+        self.stats.add(block, work)
+        if self.recorder is not None:
+            self.recorder.note(Lane.DECODE, place.key, start, end, place.nbytes)
+            for read_start, read_end, nbytes in reads.spans:
+                self.recorder.note(Lane.DISK, place.key, read_start, read_end, nbytes)
+
+    def _note(self, lane: Lane, block: str, start: float, end: float, nbytes: int, work: Work) -> None:
+        self.stats.add(block, work)
+        if self.recorder is not None:
+            self.recorder.note(lane, block, start, end, nbytes)

@@ -1,0 +1,38 @@
+"""Each event is added up, and noted as a span only if a trace is wanted."""
+
+from __future__ import annotations
+
+from streamer.plan import TensorPlace
+from streamer.runtime.account import Account
+from streamer.runtime.spans import Lane, SpanRecorder
+from streamer.runtime.stats import Work
+
+PLACE = TensorPlace("a.weight", (4,), 0, 16)
+
+
+def happen(account: Account) -> None:
+    account.begin_step()
+    account.reads.note(1.0, 1.25, 100)
+    account.loaded("a", PLACE, 1.0, 2.0)
+    account.sent("a", 2.0, 2.5, 512)
+    account.waited("a", 0.0, 2.5)
+    account.computed("a", 2.5, 4.5)
+
+
+def test_it_is_added_up():
+    account = Account()
+    happen(account)
+    assert account.stats.by_block == {"a": Work(100, 16, 512, 0.25, 0.75, 0.5, 2.0, 2.5)}
+
+
+def test_with_a_recorder_every_span_is_noted_too():
+    account = Account()
+    account.recorder = SpanRecorder()
+    happen(account)
+    assert [(s.lane, s.name, s.start, s.end, s.nbytes, s.step) for s in account.recorder.spans] == [
+        (Lane.DECODE, "a.weight", 1.0, 2.0, 16, 1),
+        (Lane.DISK, "a.weight", 1.0, 1.25, 100, 1),
+        (Lane.UPLOAD, "a", 2.0, 2.5, 512, 1),
+        (Lane.WAIT, "a", 0.0, 2.5, 0, 1),
+        (Lane.COMPUTE, "a", 2.5, 4.5, 0, 1),
+    ]
