@@ -80,11 +80,15 @@ class ByteSource(ABC):
     def read_into(self, offset: int, out: Bytes) -> None:
         """Fills `out` (contiguous uint8) from `offset`."""
         self._check_range(offset, out.nbytes)
-        with self.in_use():
-            started = time.perf_counter()
+        on_read = self.on_read
+        started = time.perf_counter() if on_read is not None else 0.0
+        self._enter()
+        try:
             self._fill(offset, out)
-        if self.on_read is not None:
-            self.on_read(started, time.perf_counter(), out.nbytes)
+        finally:
+            self._leave()
+        if on_read is not None:
+            on_read(started, time.perf_counter(), out.nbytes)
 
     def check_unchanged(self) -> None:  # noqa: B027 - memory can't change behind our back
         """Raises StaleFileError if the file was rewritten, truncated or replaced since it was opened."""
@@ -108,14 +112,17 @@ class ByteSource(ABC):
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Holds the file open inside the block: a closed file's number may become another file's."""
-        with self._lock:
-            if self._closed:
-                raise ClosedError("the file is closed", path=self.name, advice="Open it again.")
-            self._users += 1
+        self._enter()
         try:
             yield
         finally:
             self._leave()
+
+    def _enter(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the file is closed", path=self.name, advice="Open it again.")
+            self._users += 1
 
     def _leave(self) -> None:
         with self._lock:

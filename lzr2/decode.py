@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from lzr2 import lattice, layout, scan
 from lzr2.byte_source import ByteSource, require_little_endian
-from lzr2.errors import ChecksumError, OutputArrayError, RowRangeError, ShapeError, StaleFileError
+from lzr2.errors import ChecksumError, InvalidTensorError, OutputArrayError, RowRangeError, ShapeError, StaleFileError
 from lzr2.fingerprint import record_checksum
 from lzr2.indices import bad_index, read_indices
 from lzr2.record import RecordInfo
@@ -42,6 +43,22 @@ class InflatedTensor:
     levels: npt.NDArray[np.uint16]
     overlay_positions: npt.NDArray[np.unsignedinteger]
     overlay_values: npt.NDArray[np.uint16]
+
+    def __post_init__(self) -> None:
+        """Raises InvalidTensorError unless the arrays fit the shape: compiled loops go by them."""
+        positions = self.overlay_positions
+        if not (
+            self.shape
+            and self.indices.dtype == self.levels.dtype == self.overlay_values.dtype == np.uint16
+            and self.indices.ndim == 2
+            and self.indices.shape[0] == self.n_rows
+            and self.levels.shape == (self.n_rows, 3)
+            and positions.dtype in (np.uint32, np.uint64)
+            and positions.ndim == 1
+            and positions.shape == self.overlay_values.shape
+        ):
+            found = (self.indices.shape, self.levels.shape, positions.shape, self.overlay_values.shape)
+            raise InvalidTensorError("arrays of another shape or type", key=self.key, found=found, expected=self.shape)
 
     @property
     def n_rows(self) -> int:
@@ -71,7 +88,6 @@ def decode_record_into(
     and inflated (up to 4/d bytes a weight), and 1.5 MiB a thread. Thread-safe.
     Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
     """
-    check_size(source, info)
     first, end = _checked_rows(info.shape, rows, source.name, info.key)
     out2d = _checked_out(out, end - first, info.n_columns, info.key)
     source.check_unchanged()
@@ -127,16 +143,17 @@ def decode_inflated_into(inflated: InflatedTensor, out: Array, rows: Rows | None
 
 
 def check_size(source: ByteSource, info: RecordInfo) -> None:
-    """Raises ShapeError if a small record stands for a huge tensor: its rows may be shorter than their lattice."""
-    most = layout.max_tensor_nbytes(info.record_nbytes)
+    """Raises ShapeError if a small file stands for a huge tensor: its rows may be shorter than their lattice."""
+    most = layout.max_allocation_nbytes(source.nbytes)
     if 2 * info.n_weights > most:
         raise ShapeError(
-            f"a tensor of {2 * info.n_weights} bytes in a record of {info.record_nbytes}",
+            f"a tensor of {2 * info.n_weights} bytes in a file of {source.nbytes}",
             path=source.name,
             key=info.key,
             offset=info.start,
             found=info.shape,
             expected=f"at most {most // 2} weights",
+            advice="If it is meant, give decode_into an array for it.",
         )
 
 
@@ -152,6 +169,11 @@ def check_record(source: ByteSource, info: RecordInfo) -> None:
             offset=info.start,
             advice="Delete its sidecar (.lzr2.index.json), then open the file again.",
         )
+    check_checksum(source, info)
+
+
+def check_checksum(source: ByteSource, info: RecordInfo) -> None:
+    """Raises ChecksumError if the index has a checksum of the record, and its bytes have another."""
     if info.checksum is not None:
         checksum = record_checksum(source, info)
         if checksum != info.checksum:
@@ -162,6 +184,7 @@ def check_record(source: ByteSource, info: RecordInfo) -> None:
                 offset=info.start,
                 found=f"checksum {checksum:016x}",
                 expected=f"{info.checksum:016x}",
+                advice="Get the file anew; or, if the change was meant, make its index anew with checksums.",
             )
 
 
@@ -283,7 +306,10 @@ def _first_entry_of_row(source: ByteSource, info: RecordInfo, row: int) -> int:
 
 def _checked_rows(shape: tuple[int, ...], rows: Rows | None, path: str | None, key: str) -> Rows:
     n_rows = shape[0]
-    first, end = (0, n_rows) if rows is None else rows
+    try:
+        first, end = (0, n_rows) if rows is None else (operator.index(row) for row in rows)
+    except (TypeError, ValueError):
+        raise RowRangeError("row range", path=path, key=key, found=rows, expected="two row numbers") from None
     if not 0 <= first <= end <= n_rows:
         raise RowRangeError("row range", path=path, key=key, found=rows, expected=f"within 0 to {n_rows}")
     return first, end

@@ -112,7 +112,7 @@ def fit_tensor(tensor: npt.NDArray[Any], target: Target, d: int | None = None) -
     d = d or _cheapest_d(digits, misses)
     raw = _raw(_packed(digits, d))
     stream = deflate.compress(raw)
-    if 2 * patterns.size > layout.max_tensor_nbytes(layout.tables_nbytes(n_rows, d) + len(stream)):
+    if 2 * patterns.size > layout.max_allocation_nbytes(layout.tables_nbytes(n_rows, d) + len(stream)):
         stream = deflate.store(raw)
     if target.nbytes is not None:  # only now is it known what is left for the overlay
         budget = _budget(patterns, target, d, len(stream))

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from lzr2 import sidecar
+from lzr2 import layout, sidecar
 from lzr2.byte_source import ByteSource, PreadSource, open_source
-from lzr2.errors import ChecksumError, StaleFileError
+from lzr2.errors import ChecksumError, Lzr2Error, ShapeError, StaleFileError
 from lzr2.fingerprint import Fingerprint, fingerprint, record_checksum
+from lzr2.headers import describes
 from lzr2.record import RecordInfo
 from lzr2.scan import Scanner, check_signature
 
@@ -76,7 +77,7 @@ class Index:
         saved = cls.saved(source)
         if saved is not None and not exact and (saved.has_checksums or not checksum):
             return saved
-        # A sidecar with checksums isn't replaced by one without.
+        # Where there were checksums they are taken again.
         checksum = checksum or (saved is not None and saved.has_checksums)
         index = cls.of_source(source, checksum=checksum, exact=exact, on_bytes=on_bytes)
         return index.save()
@@ -107,6 +108,7 @@ class Index:
     def saved(cls, source: PreadSource) -> Index | None:
         """The index from the file's sidecar, or None if there is none that is valid for exactly this file.
 
+        Every record's header is compared with the file: a sidecar may be anyone's.
         Raises ChecksumError if it has checksums, and the file's head or tail differs though size, time and inode
         say that nobody wrote to it: that is what a failing disk does.
         """
@@ -117,16 +119,19 @@ class Index:
                 records, saved = sidecar.load(place)
             except (OSError, ValueError, sidecar.DamagedSidecar):
                 continue
-            if saved != now and replace(saved, digest=now.digest) == now and any(r.checksum for r in records):
+            checksums = bool(records) and records[0].checksum is not None
+            if saved != now and replace(saved, digest=now.digest) == now and checksums:
                 raise ChecksumError(
                     "the file's head or tail has changed, though by its time nobody wrote to it",
                     path=source.name,
                     advice=f"Get the file anew. If the change was meant, delete {place}.",
                 )
-            if saved == now:
-                check_signature(source)
+            # Checksums outlive a copy, or a new time: if the content is another after all, they say so.
+            same_content = checksums and (saved.nbytes, saved.digest) == (now.nbytes, now.digest)
+            if (saved == now or same_content) and _describe(records, source):
                 seconds = time.perf_counter() - began
-                return cls(source.name, records, saved, source.nbytes, 0, seconds, True, place)
+                index = cls(source.name, records, now, source.nbytes, 0, seconds, True, place)
+                return index if saved == now else index.save()
         return None
 
     def save(self) -> Index:
@@ -159,6 +164,22 @@ class Index:
                 found[record.key] = record
         return found
 
+    def check_total(self) -> None:
+        """Raises ShapeError if all tensors together take far more memory than the file."""
+        total, most = 0, layout.max_allocation_nbytes(self.file_nbytes)
+        for record in self.by_key.values():
+            total += 2 * record.n_weights
+            if total > most:
+                raise ShapeError(
+                    f"tensors of {2 * self.n_weights} bytes in a file of {self.file_nbytes}",
+                    path=self.path,
+                    key=record.key,
+                    offset=record.start,
+                    found=f"{total} bytes with this one",
+                    expected=f"at most {most}",
+                    advice="If they are meant, decode one after the other.",
+                )
+
     @property
     def has_checksums(self) -> bool:
         """Whether every record has one, so that every decode compares it."""
@@ -181,6 +202,14 @@ class Index:
             sums["indices"] += r.indices_nbytes
             sums["overlay"] += r.overlay_nbytes
         return sums
+
+
+def _describe(records: tuple[RecordInfo, ...], source: PreadSource) -> bool:
+    try:
+        check_signature(source)
+        return all(describes(source, record) for record in records)
+    except Lzr2Error:
+        return False
 
 
 def _with_checksums(source: ByteSource, records: tuple[RecordInfo, ...], on_bytes: OnBytes) -> Iterator[RecordInfo]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,14 @@ import numpy.typing as npt
 
 from lzr2 import inflate, layout, scan
 from lzr2.byte_source import ByteSource
-from lzr2.errors import EntrySizeError, IndexValueError
+from lzr2.errors import EntrySizeError, IndexValueError, StreamSizeError
 from lzr2.record import RecordInfo
 
 Array = npt.NDArray[Any]
 OnRows = Callable[[npt.NDArray[np.uint16], int, int], None]
 
-# Streams that may grow to more, and grow this much, are counted before they are kept.
+# Streams that zlib has to inflate and that may grow to more are counted before they are kept.
 _COUNT_FIRST_NBYTES = 16 << 20
-_COUNT_FIRST_GROWTH = 64
 # A stream that grows more isn't one of literals, and may be a bomb.
 _MOST_GROWTH = 8
 _LEAST_NBYTES = 16 << 10  # below it, starting the own decoder isn't worth it
@@ -70,7 +69,8 @@ def _sane_nbytes(info: RecordInfo) -> int:
 def _read_literals(source: ByteSource, info: RecordInfo, on_rows: OnRows | None) -> Array | None:
     """The bytes of the sane number of indices, by the own decoder; None if it leaves the stream to zlib."""
     nbytes = _sane_nbytes(info)
-    if not _LEAST_NBYTES <= nbytes <= _MOST_GROWTH * info.z_nbytes:
+    # A section longer than its content may be cut from a sparse file: nothing is read for it at once.
+    if not _LEAST_NBYTES <= nbytes <= _MOST_GROWTH * info.z_nbytes or info.z_nbytes > nbytes + nbytes // 8 + 1024:
         return None
     stream = np.empty(info.z_nbytes + inflate.SLACK_NBYTES, np.uint8)
     source.read_into(info.indices_start, stream[: info.z_nbytes])
@@ -83,31 +83,40 @@ def _read_literals(source: ByteSource, info: RecordInfo, on_rows: OnRows | None)
 
 def _read_any(source: ByteSource, info: RecordInfo, on_rows: OnRows | None) -> Array:
     """The bytes of however many indices there are, by zlib, which also says what is wrong with the stream."""
-    pieces = _inflated_pieces(source, info)
     # No larger than the stream can fill (a deflate stream grows at most 1032 times).
     room = min(_sane_nbytes(info), 1032 * info.z_nbytes + 64)
+    if room > _COUNT_FIRST_NBYTES:
+        # A wrong stream must fail before it has filled the memory that its shape would justify.
+        room = min(room, _counted(source, info))
     buffer = np.empty(room, np.uint8)
     rows = _Rows(info, on_rows)
     total = 0
-    for piece in pieces:
+    for piece in inflate.inflate(scan.stream_pieces(source, info), scan.inflated_limit(info), **_where(source, info)):
         if total + len(piece) > buffer.nbytes:
-            bigger = np.empty(max(total + len(piece), 2 * buffer.nbytes), np.uint8)
+            bigger = np.empty(_counted(source, info), np.uint8)
             bigger[:total] = buffer[:total]
             buffer = bigger
         buffer[total : total + len(piece)] = np.frombuffer(piece, np.uint8)
         total += len(piece)
         if total <= _sane_nbytes(info):
             rows.reach(buffer, total)
-    return buffer if buffer.nbytes == total else buffer[:total].copy()
+    return buffer[:total] if 2 * total > buffer.nbytes else buffer[:total].copy()
 
 
-def _inflated_pieces(source: ByteSource, info: RecordInfo) -> Iterator[bytes]:
-    limit = scan.inflated_limit(info)
-    where: dict[str, Any] = {"path": source.name, "key": info.key, "offset": info.indices_start}
-    if limit > max(_COUNT_FIRST_NBYTES, _COUNT_FIRST_GROWTH * info.z_nbytes):
-        # A wrong stream must fail before it has filled the memory that its shape would justify.
-        scan.n_blocks(source, info, inflate.inflated_nbytes(scan.stream_pieces(source, info), limit, **where))
-    return inflate.inflate(scan.stream_pieces(source, info), limit, **where)
+def _counted(source: ByteSource, info: RecordInfo) -> int:
+    """How many bytes of indices there are, found without keeping them. Raises StreamSizeError if too many."""
+    where = _where(source, info)
+    nbytes = inflate.inflated_nbytes(scan.stream_pieces(source, info), scan.inflated_limit(info), **where)
+    scan.n_blocks(source, info, nbytes)
+    # As many as the shape needs are the business of whoever asked for a tensor of this shape.
+    most = max(_sane_nbytes(info), layout.max_allocation_nbytes(source.nbytes))
+    if nbytes > most:
+        raise StreamSizeError("far more indices than weights", **where, found=f"{nbytes} bytes", expected=f"{most}")
+    return nbytes
+
+
+def _where(source: ByteSource, info: RecordInfo) -> dict[str, Any]:
+    return {"path": source.name, "key": info.key, "offset": info.indices_start}
 
 
 class _Rows:

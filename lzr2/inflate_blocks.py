@@ -24,7 +24,7 @@ U64 = npt.NDArray[np.uint64]
 Array = npt.NDArray[Any]
 
 SLACK_NBYTES = 64  # that must be there beyond the end of the stream and of the output
-STATE_SIZE = 3  # bit position, bytes written, bits of the block before
+STATE_SIZE = 4  # bit position, bytes written, bits of the block before, coded blocks
 MORE, DONE, REFUSED = 0, 1, 2
 
 _u32, _u64, _i64 = np.uint32, np.uint64, np.int64
@@ -44,6 +44,7 @@ _LONGEST_MATCH = 258
 _N_COPIES = 1 << 10  # matches that it may leave to be copied
 _LEAST_LEAD = 1 << 13  # bits between the chains; with fewer the second isn't worth its start
 _FIRST_LEAD = 1 << 15  # as long as it isn't known how long blocks are
+_BLOCKS_ALLOWED, _LEAST_A_BLOCK = 16, 512  # coded blocks at first, and bytes for one more: tables take their time
 _TOO_MANY = 48  # one match among so many bytes: zlib is as fast
 
 
@@ -179,7 +180,7 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
     copies = np.empty((_N_COPIES, 3), np.uint64)  # where, how many, from how far back
     spare_target = _u64(spare.ctypes.data)
 
-    last = False
+    last, n_coded = False, state[3]
     while not last and n < _u64(until):
         at, bits, n_bits = refilled(source, at, bits, n_bits)
         start = (at << _u64(3)) - n_bits
@@ -217,6 +218,9 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
             if n_literals == 0 or lengths[256] == 0:
                 return REFUSED
         else:
+            return REFUSED
+        n_coded += _u64(1)
+        if n_coded > _u64(_BLOCKS_ALLOWED) + n // _u64(_LEAST_A_BLOCK):
             return REFUSED
         own = lengths[n_literals : n_literals + n_distances]
         if not make_table(own, n_distances, _DISTANCE_BITS, distances, distance_counts, distance_symbols):
@@ -347,5 +351,5 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
         bits >>= length
         n_bits -= length
         block_bits = (at << _u64(3)) - n_bits - start
-    state[0], state[1], state[2] = (at << _u64(3)) - n_bits, n, block_bits
+    state[0], state[1], state[2], state[3] = (at << _u64(3)) - n_bits, n, block_bits, n_coded
     return DONE if last else MORE

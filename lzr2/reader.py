@@ -71,7 +71,8 @@ class Lzr2File:
         return self.record(key).shape
 
     def get_tensor(self, key: str, threads: int = 1) -> npt.NDArray[np.float16]:
-        """The tensor as a fresh float16 array of its shape. Raises as `decode_into`."""
+        """The tensor as a fresh float16 array of its shape. Raises as `decode_into`, and ShapeError if it takes far
+        more memory than the file: `decode_into` then fills an array of the caller's."""
         record = self.record(key)
         decode.check_size(self._source, record)
         out = np.empty(record.shape, np.float16)
@@ -87,7 +88,7 @@ class Lzr2File:
         view of a pinned torch buffer, say). threads: how many may work on this call, the caller's included.
         Raises UnknownKeyError, OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError,
         ChecksumError; then the content of `out` is undefined. Thread-safe; releases the GIL.
-        Memory: 2/d bytes a weight.
+        Memory: up to 4/d bytes a weight, and 1.5 MiB a thread.
         """
         record = self.record(key)
         try:
@@ -183,8 +184,16 @@ def _source(path: str | os.PathLike[str] | bytes | bytearray | memoryview, io: I
 
 
 def load_file(path: str | os.PathLike[str], threads: int = 1) -> dict[str, npt.NDArray[np.float16]]:
-    """Every tensor of the file, as float16. Raises as `open_file` and `Lzr2File.decode_into`."""
-    with open_file(path, sidecar=False) as file:
+    """Every tensor of the file, as float16. A sidecar is used, and none made. Raises as `open_file` and
+    `Lzr2File.get_tensor`, and ShapeError if all tensors together take far more memory than the file."""
+    source = open_source(path)
+    try:
+        index = Index.saved(source) or Index.of_source(source)
+        index.check_total()
+    except BaseException:
+        source.close()
+        raise
+    with Lzr2File(source, index) as file:
         tensors = {}
         for key in file:
             tensors[key] = file.get_tensor(key, threads)

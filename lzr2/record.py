@@ -80,7 +80,7 @@ class RecordInfo:
     @property
     def offset_start(self) -> int:
         """Where the offset section starts."""
-        return self.aux_start + self.aux_nbytes
+        return self.payload_start + 4 + (4 * self.shape[0] * self.d if self.d else 0)
 
     @property
     def offset_nbytes(self) -> int:
@@ -90,7 +90,7 @@ class RecordInfo:
     @property
     def scale_start(self) -> int:
         """Where the scale section starts."""
-        return self.offset_start + self.offset_nbytes
+        return self.offset_start + (4 * self.shape[0] if self.d else 0)
 
     @property
     def scale_nbytes(self) -> int:
@@ -100,7 +100,8 @@ class RecordInfo:
     @property
     def indices_start(self) -> int:
         """Where the zlib stream starts (after its length)."""
-        return self.scale_start + self.scale_nbytes + 4
+        # Counted from the start, not from the section before: files may have many thousand records.
+        return self.payload_start + 8 + (layout.tables_nbytes(self.shape[0], self.d) if self.d else 0)
 
     @property
     def indices_nbytes(self) -> int:

@@ -9,9 +9,10 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import platformdirs
+import xxhash
 
 from lzr2 import layout
 from lzr2.fingerprint import Fingerprint
@@ -19,8 +20,9 @@ from lzr2.record import RecordInfo
 from lzr2.temporary import create_beside
 
 _FORMAT = "lzr2-index"
-_VERSION = 1
-_MAX_NBYTES = 64 << 20
+_VERSION = 2
+_COLUMNS = ["key", "shape", "d", "z_nbytes", "overlay_count", "entry_nbytes", "checksum"]
+_MAX_LINE_NBYTES = 6 * layout.MAX_KEY_NBYTES + 1024  # a character of a key takes six, escaped
 _SUFFIX = ".lzr2.index.json"
 
 
@@ -38,24 +40,17 @@ def candidate_paths(path: Path) -> Iterator[Path]:
 
 def save(place: Path, records: tuple[RecordInfo, ...], print_: Fingerprint) -> None:
     """Writes the sidecar whole or not at all. Raises OSError."""
-    rows = [_row(r) for r in records]
-    content = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "file": {
-            "nbytes": print_.nbytes,
-            "mtime_ns": print_.mtime_ns,
-            "inode": print_.inode,
-            "digest": print_.digest,
-        },
-        "columns": ["key", "shape", "d", "z_nbytes", "overlay_count", "entry_nbytes", "checksum"],
-        "records": rows,
+    file = {
+        "nbytes": print_.nbytes,
+        "mtime_ns": print_.mtime_ns,
+        "inode": print_.inode,
+        "digest": print_.digest,
     }
     place.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = create_beside(place)
     try:
-        with os.fdopen(fd, "w", encoding="ascii") as file:
-            json.dump(content, file, separators=(",", ":"))
+        with os.fdopen(fd, "wb") as out:
+            out.write(text_of(file, [_row(r) for r in records]))
         temporary.replace(place)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -63,35 +58,64 @@ def save(place: Path, records: tuple[RecordInfo, ...], print_: Fingerprint) -> N
         raise
 
 
+def text_of(file: dict[str, Any], rows: list[Any]) -> bytes:
+    """The sidecar's text: JSON, a line for each record, and at its end a digest of all before.
+
+    Lines, so that whoever reads it can stop at the first that is wrong, before memory is full.
+    """
+    head = {"format": _FORMAT, "version": _VERSION, "file": file, "columns": _COLUMNS, "records": []}
+    lines = [_json(head)[: -len("]}")], ",\n".join(_json(row) for row in rows), ""]
+    body = "\n".join(lines if rows else [lines[0], ""]).encode("ascii")
+    return body + _end(xxhash.xxh3_128(body))
+
+
 def load(place: Path) -> tuple[tuple[RecordInfo, ...], Fingerprint]:
     """The records and the fingerprint of the file they describe, every number consistent with the others.
 
     Offsets aren't in the sidecar: they follow from the lengths, must join without a gap and end where the
-    file ends. Raises DamagedSidecar or OSError.
+    file ends. Whether the file's headers say the same is the caller's to check. Raises DamagedSidecar or OSError.
     """
     try:
-        content = json.loads(_read(place))
-        if content["format"] != _FORMAT or content["version"] != _VERSION:
-            raise DamagedSidecar("another format or version")
-        file = content["file"]
-        print_ = Fingerprint(
-            nbytes=_natural(file["nbytes"]),
-            mtime_ns=_integer(file["mtime_ns"]),
-            inode=_natural(file["inode"]),
-            digest=_text(file["digest"]),
-        )
-        return tuple(_records(content["records"], print_.nbytes)), print_
+        with _open(place) as lines:
+            digest = xxhash.xxh3_128()
+            first = _line(lines)
+            digest.update(first)
+            content = json.loads(first + b"]}")
+            if content["format"] != _FORMAT or content["version"] != _VERSION:
+                raise DamagedSidecar("another format or version")
+            file = content["file"]
+            print_ = Fingerprint(
+                nbytes=_natural(file["nbytes"]),
+                mtime_ns=_integer(file["mtime_ns"]),
+                inode=_natural(file["inode"]),
+                digest=_text(file["digest"]),
+            )
+            return tuple(_records(lines, digest, print_.nbytes)), print_
     except (ValueError, KeyError, TypeError, IndexError, RecursionError, AttributeError) as error:
         raise DamagedSidecar(str(error)) from error
 
 
-def _read(place: Path) -> bytes:
-    fd = os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_NBYTES:
-            raise DamagedSidecar("not a regular file of a sane size")
-        return file.read(status.st_size)
+def _open(place: Path) -> BinaryIO:
+    file = os.fdopen(os.open(place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise DamagedSidecar("not a regular file")
+    return file
+
+
+def _line(lines: BinaryIO) -> bytes:
+    line = lines.readline(_MAX_LINE_NBYTES + 1)
+    if len(line) > _MAX_LINE_NBYTES or not line:
+        raise DamagedSidecar("a line that is too long, or missing")
+    return line
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _end(digest: Any) -> bytes:
+    return f'],"digest":"{digest.hexdigest()}"}}\n'.encode("ascii")
 
 
 def _row(r: RecordInfo) -> list[Any]:
@@ -101,16 +125,23 @@ def _row(r: RecordInfo) -> list[Any]:
     return row if r.checksum is None else [*row, r.checksum]
 
 
-def _records(rows: Any, nbytes: int) -> Iterator[RecordInfo]:
-    if not isinstance(rows, list) or len(rows) > layout.MAX_RECORDS:
-        raise DamagedSidecar("records")
-    position = len(layout.MAGIC)
-    for row in rows:
-        info = _record(row, position)
+def _records(lines: BinaryIO, digest: Any, nbytes: int) -> Iterator[RecordInfo]:
+    position, count, with_checksum = len(layout.MAGIC), 0, 0
+    while not (line := _line(lines)).startswith(b"]"):
+        digest.update(line)
+        info = _record(json.loads(line.rstrip(b",\n")), position)
         position = info.end
+        count += 1
+        with_checksum += info.checksum is not None
+        if position > nbytes or count > layout.MAX_RECORDS:
+            raise DamagedSidecar("more records than the file has room for")
         yield info
     if position != nbytes:
         raise DamagedSidecar("the records don't fill the file")
+    if with_checksum not in (0, count):
+        raise DamagedSidecar("checksums of some records only")
+    if line != _end(digest) or lines.read(1):
+        raise DamagedSidecar("its own digest differs")
 
 
 def _record(row: Any, position: int) -> RecordInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from lzr2.byte_source import ByteSource, BytesSource, PreadSource, open_source
 from lzr2.errors import Lzr2Error, StreamError, StreamSizeError, printable
 from lzr2.index import Index, duplicated_keys
 from lzr2.record import RecordInfo
+from lzr2.scan import Scanner
 
 Severity = Literal["error", "finding"]
 _PIECE_WEIGHTS = 1 << 18
@@ -77,7 +79,7 @@ class Report:
 
 
 def verify(
-    path: str | os.PathLike[str] | bytes,
+    path: str | os.PathLike[str] | bytes | bytearray | memoryview,
     against: Mapping[str, npt.NDArray[Any]] | None = None,
     *,
     threads: int = 1,
@@ -89,18 +91,21 @@ def verify(
     comparison. on_bytes: told, record by record, how many bytes of how many are done. Memory: a few tensors.
     Raises MissingFileError and UnreadableFileError.
     """
-    source: ByteSource = BytesSource(path) if isinstance(path, bytes) else open_source(path)
+    in_memory = isinstance(path, (bytes, bytearray, memoryview))
+    source: ByteSource = BytesSource(path) if in_memory else open_source(path)  # type: ignore[arg-type]
     try:
+        faults: tuple[Finding, ...] = ()
         try:
             index = _index(source)
         except Lzr2Error as error:
-            return Report(source.name, (), (_as_finding(error),))
+            faults = (_as_finding(error),)
+            index = Index(source.name, tuple(_before_the_fault(source)), None, source.nbytes)
         reports = []
         for record, report in zip(index.records, record_reports(source, index, against, threads=threads), strict=True):
             reports.append(report)
             on_bytes(record.end, source.nbytes)
-        about = tuple(_about_the_file(index, against))
-        return Report(source.name, tuple(reports), about, index.has_checksums)
+        about = () if faults else tuple(_about_the_file(index, against))
+        return Report(source.name, tuple(reports), faults + about, index.has_checksums)
     finally:
         source.close()
 
@@ -114,6 +119,12 @@ def _index(source: ByteSource) -> Index:
     except (StreamError, StreamSizeError):
         # One damaged stream mustn't hide what there is to say about the other records.
         return Index.of_source(source)
+
+
+def _before_the_fault(source: ByteSource) -> Iterator[RecordInfo]:
+    """The records up to the first that can't be passed."""
+    with contextlib.suppress(Lzr2Error):
+        yield from Scanner(source).records()
 
 
 def record_reports(
@@ -172,6 +183,10 @@ def _about_the_header(source: ByteSource, record: RecordInfo, twice: bool) -> It
             yield finding("odd flag", f"flag {flag} is neither 0 nor 1; taken as 0")
     if math.prod(record.shape) == 0:
         yield finding("no elements", f"the shape {record.shape} has no elements")
+    if 2 * record.n_weights > layout.max_allocation_nbytes(source.nbytes):
+        yield finding(
+            "huge", f"{record.n_weights} weights in a file of {source.nbytes} bytes; only decode_into reads it"
+        )
     if record.d > 10:
         yield finding("large d", f"d = {record.d}: u16 indices don't reach the leading digits")
 
@@ -182,13 +197,14 @@ def _about_the_payload(source: ByteSource, record: RecordInfo) -> Iterator[Findi
     def finding(kind: str, text: str, offset: int) -> Finding:
         return Finding("finding", kind, text, record.key, offset)
 
-    decode.check_size(source, record)
-    decode.check_record(source, record)
+    decode.check_checksum(source, record)
     n_blocks = indices.read_indices(source, record).shape[1]
     needed = layout.blocks_needed(record.n_columns, record.d)
     if n_blocks != needed and record.n_weights:
         kind = "short lattice" if n_blocks < needed else "long lattice"
         yield finding(kind, f"{n_blocks} blocks a row where {needed} reach every column", record.indices_start)
+    if not record.n_weights and not record.overlay_count:
+        return
     levels = decode.read_levels(source, record)
     infinite_rows = int(np.count_nonzero((levels & 0x7C00 == 0x7C00).any(axis=1)))
     if infinite_rows:
@@ -216,6 +232,7 @@ def _compare(
     if tuple(reference.shape) != record.shape:
         text = f"shape {record.shape} where the reference has {tuple(reference.shape)}"
         return None, [Finding("error", "shape", text, record.key, record.start)]
+    decode.check_size(source, record)
     decoded = np.empty(record.n_weights, np.float16)
     decode.decode_record_into(source, record, decoded, threads=threads)
     with np.errstate(all="ignore"):
@@ -234,5 +251,6 @@ def _compare(
             error[np.isnan(error)] = np.inf
             worst = max(worst, float(error.max()))
             noise += float(np.sum(np.square(error)))
-    snr = math.inf if noise == 0 else (10 * math.log10(signal / noise) if 0 < signal < math.inf else -math.inf)
+    finite = 0 < signal < math.inf and noise < math.inf
+    snr = math.inf if noise == 0 else (10 * math.log10(signal / noise) if finite else -math.inf)
     return Comparison(n_different == 0, n_different, worst, snr), []

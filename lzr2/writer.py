@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from lzr2.byte_source import require_little_endian
 from lzr2.encode import FittedTensor, Target, fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError
 from lzr2.record import EncodedTensor
-from lzr2.temporary import create_beside
+from lzr2.temporary import Draft
 
 Array = npt.NDArray[Any]
 _BUFFER_NBYTES = 1 << 20
@@ -30,8 +30,9 @@ class Writer:
     """Writes a file record by record; it appears under its name, complete and synced, only when all went well.
 
     Use in a `with` statement: an exception inside, or `abort`, leaves whatever was at the path untouched and
-    removes the temporary file. Memory: at most twice the tensor being written, besides itself. Not to be shared
-    between threads. Raises IoFailedError, EncodeError.
+    removes the temporary file. A symbolic link at the path is followed; a directory, a pipe or a device is refused.
+    Memory: at most twice the tensor being written, besides itself. Not to be shared between threads. Raises
+    IoFailedError, EncodeError.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -39,10 +40,11 @@ class Writer:
         self.path = Path(path)
         self._keys: set[str] = set()
         try:
-            fd, self._temporary = create_beside(self.path)
+            self._draft: Draft | None = Draft(self.path, _BUFFER_NBYTES)
+        except IoFailedError:
+            raise
         except OSError as error:
             raise _failed(self.path, error) from error
-        self._file: BinaryIO | None = os.fdopen(fd, "wb", buffering=_BUFFER_NBYTES)
         try:
             self._write(layout.MAGIC)
         except BaseException:
@@ -63,6 +65,7 @@ class Writer:
 
         What is fitted already, by `encode.fit_tensor` on other threads, say, is written as it is.
         """
+        _encoded(key)
         if isinstance(tensor, (EncodedTensor, FittedTensor)):
             if (d, overlay_fraction, max_error, nbytes) != (None, None, None, None):
                 raise EncodeError("a target for a tensor that is encoded already", key=key)
@@ -88,29 +91,19 @@ class Writer:
 
     def commit(self) -> None:
         """Syncs the file and puts it in place of whatever was there."""
-        file = self._open_file()
+        draft = self._open_draft()
         try:
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            self._temporary.replace(self.path)
-        except BaseException as error:
+            draft.put_in_place()
+        except OSError as error:
+            raise _failed(self.path, error) from error
+        finally:
             self.abort()
-            if isinstance(error, OSError):
-                raise _failed(self.path, error) from error
-            raise
-        self._file = None
-        _sync_folder(self.path.parent)
 
     def abort(self) -> None:
         """Gives up: the temporary file is removed, the path isn't touched. After commit it does nothing."""
-        if self._file is None:
-            return
-        with contextlib.suppress(OSError):
-            self._file.close()
-        self._file = None
-        with contextlib.suppress(OSError):
-            self._temporary.unlink()
+        if self._draft is not None:
+            self._draft.discard()
+        self._draft = None
 
     def __enter__(self) -> Writer:
         return self
@@ -135,10 +128,7 @@ class Writer:
             raise
 
     def _header(self, key: str, shape: tuple[int, ...], flag: int) -> tuple[bytes, ...]:
-        try:
-            name = key.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise EncodeError("the key isn't UTF-8", key=key) from error
+        name = _encoded(key)
         if len(name) > layout.MAX_KEY_NBYTES:
             raise EncodeError(
                 "the key is too long", key=key, found=len(name), expected=f"at most {layout.MAX_KEY_NBYTES}"
@@ -147,12 +137,13 @@ class Writer:
             raise EncodeError("the key was written before", key=key)
         if len(self._keys) == layout.MAX_RECORDS:
             raise EncodeError("too many records", key=key, expected=f"at most {layout.MAX_RECORDS}")
+        _require_sizes(key, shape)
         # The reader counts a dimension of zero as one.
         weights = math.prod(max(n, 1) for n in shape)
         if len(shape) > layout.MAX_NDIM or not all(0 <= n < 2**32 for n in shape) or weights > layout.MAX_WEIGHTS:
             expected = f"at most {layout.MAX_NDIM} dimensions and 2^33 weights"
             raise EncodeError("a shape that no reader takes", key=key, found=shape, expected=expected)
-        self._open_file()
+        self._open_draft()
         self._keys.add(key)
         dims = struct.pack(f"<{len(shape)}I", *shape)
         return struct.pack("<I", len(name)), name, struct.pack("<I", len(shape)), dims, bytes([flag])
@@ -170,9 +161,9 @@ class Writer:
         raw = indices.reshape(-1).view(np.uint8).data
         stream = deflate.compress(raw)
         others = 12 + layout.tables_nbytes(tensor.n_rows, tensor.d) + tensor.overlay_count * tensor.entry_nbytes
-        if 2 * tensor.n_weights > layout.max_tensor_nbytes(others + len(stream)):
+        if 2 * tensor.n_weights > layout.max_allocation_nbytes(others + len(stream)):
             stream = deflate.store(raw)
-        if 2 * tensor.n_weights > layout.max_tensor_nbytes(others + len(stream)):
+        if 2 * tensor.n_weights > layout.max_allocation_nbytes(others + len(stream)):
             raise InvalidTensorError(
                 "a tensor too large for its record", found=tensor.shape, expected="more blocks a row"
             )
@@ -197,17 +188,33 @@ class Writer:
             raise EncodeError("the tensor changed while it was encoded", key=key)
 
     def _write(self, *parts: Any) -> None:
-        file = self._open_file()
+        file = self._open_draft().file
         try:
             for part in parts:
                 file.write(part)
         except OSError as error:
             raise _failed(self.path, error) from error
 
-    def _open_file(self) -> BinaryIO:
-        if self._file is None:
+    def _open_draft(self) -> Draft:
+        if self._draft is None:
             raise ClosedError("the writer has ended", path=self.path)
-        return self._file
+        return self._draft
+
+
+def _encoded(key: object) -> bytes:
+    """The key as the file has it. Raises EncodeError."""
+    if not isinstance(key, str):
+        raise EncodeError("the key isn't a text", found=f"{key!r} ({type(key).__name__})")
+    try:
+        return key.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise EncodeError("the key isn't UTF-8", key=key) from error
+
+
+def _require_sizes(key: str, shape: object) -> None:
+    """Returns only if the shape is a sequence of whole numbers. Raises EncodeError."""
+    if not isinstance(shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) for n in shape):
+        raise EncodeError("the shape isn't one", key=key, found=repr(shape), expected="whole numbers")
 
 
 def write_records(
@@ -236,15 +243,6 @@ def save_file(
         yield from tensors.items()
 
     write_records(path, arrays(), d=d, overlay_fraction=overlay_fraction, max_error=max_error)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # Windows can't, and the file is in place
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
 
 
 def _failed(path: Path, error: OSError) -> IoFailedError:

@@ -30,10 +30,29 @@ def test_checksums_are_kept_when_the_sidecar_is_renewed(path: Path) -> None:
     assert with_checksums.has_checksums
     assert with_checksums.bytes_read >= path.stat().st_size - 4
     assert lzr2.Index.open(path).has_checksums
-    os.utime(path)
+    path.write_bytes(path.read_bytes() + simple_record("d"))
     renewed = lzr2.Index.open(path, checksum=True)
     assert not renewed.from_sidecar
     assert renewed.has_checksums
+
+
+def test_checksums_outlive_another_time_and_another_inode(path: Path) -> None:
+    lzr2.Index.open(larger(path), checksum=True)
+    os.utime(path)
+    assert lzr2.Index.open(path).has_checksums
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+    with lzr2.open(path) as file:
+        assert file.index.has_checksums
+        assert file.index.fingerprint == lzr2.Index.build(path).fingerprint
+    data = bytearray(path.read_bytes())
+    data[lzr2.Index.build(path).by_key["b"].overlay_start + 6] ^= 1
+    path.write_bytes(data)
+    with lzr2.open(path) as file, pytest.raises(errors.ChecksumError, match="anew"):
+        file.get_tensor("b")
+    with pytest.raises(errors.ChecksumError):
+        lzr2.load_file(path)
 
 
 def test_a_checksum_upgrades_a_plain_sidecar(path: Path) -> None:

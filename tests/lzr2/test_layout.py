@@ -44,9 +44,9 @@ def test_the_possible_entries_are_those_of_all_acceptable_numbers_of_blocks(rows
 
 
 def test_a_small_record_stands_for_no_huge_tensor() -> None:
-    assert layout.max_tensor_nbytes(0) == 32 << 20
-    assert layout.max_tensor_nbytes(1 << 20) == 32 << 20
-    assert layout.max_tensor_nbytes(1 << 30) == 32 << 30
+    assert layout.max_allocation_nbytes(0) == 16 << 20
+    assert layout.max_allocation_nbytes(1 << 20) == 24 << 20
+    assert layout.max_allocation_nbytes(1 << 30) == 24 << 30
 
 
 @given(sizes, ds)

@@ -11,6 +11,7 @@ import pytest
 import lzr2
 
 from .reference import GOLDEN, golden_names, header, record, simple_record
+from .reference import lzr2 as lzr2_bytes
 
 FINDINGS = {
     "duplicates_last_wins": {"duplicates", "unsorted"},
@@ -140,3 +141,20 @@ def test_progress_ends_with_the_whole_file(tmp_path: Path) -> None:
     size = (tmp_path / "a.lzr2").stat().st_size
     assert len(told) == 2
     assert told[-1] == (size, size)
+
+
+def test_of_a_file_cut_short_the_records_before_the_cut_are_reported(tmp_path: Path) -> None:
+    whole = lzr2_bytes(simple_record("a"), simple_record("b", seed=1))
+    path = tmp_path / "cut.lzr2"
+    path.write_bytes(whole[:-5])
+    report = lzr2.verify(path)
+    assert [record.key for record in report.records] == ["a"]
+    (fault,) = report.file_findings
+    assert fault.severity == "error"
+    assert fault.key == "b"
+    assert not report.ok()
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_file_in_memory_may_be_any_kind_of_bytes(kind: type) -> None:
+    assert len(lzr2.verify(kind(lzr2_bytes(simple_record("a")))).records) == 1

@@ -1,0 +1,28 @@
+"""Whether a record's header in the file says what an index says of it: three short reads."""
+
+from __future__ import annotations
+
+import struct
+
+from lzr2 import layout
+from lzr2.byte_source import ByteSource
+from lzr2.record import RecordInfo
+
+
+def describes(source: ByteSource, info: RecordInfo) -> bool:
+    """Whether key, shape, flag, block length and both lengths are in the file where `info` has them.
+
+    `info` must lie within the file, its own numbers consistent with each other. The size of an overlay entry isn't in
+    the file: that it is right shows in what follows the record. Raises as `ByteSource.read`.
+    """
+    key = info.key.encode("utf-8")
+    head = struct.pack(f"<I{len(key)}sI{len(info.shape)}I", len(key), key, len(info.shape), *info.shape)
+    if not info.has_payload:
+        found = source.read(info.start, len(head) + 1)
+        return found[:-1] == head and found[-1] != layout.HAS_PAYLOAD
+    head += struct.pack("<BI", layout.HAS_PAYLOAD, info.d)
+    return (
+        source.read(info.start, len(head)) == head
+        and source.read(info.indices_start - 4, 4) == struct.pack("<I", info.z_nbytes)
+        and source.read(info.overlay_start - 4, 4) == struct.pack("<I", info.overlay_count)
+    )
