@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,13 @@ def encode(
 ) -> None:
     """Encode weights as LZR2: losslessly as float16, or under one limit.
 
-    The file appears when it is complete; interrupted, nothing is left of it. A few tensors are in memory at a time.
+    The file appears when it is complete; interrupted (Ctrl-C, or asked to end), nothing is left of it. A few tensors
+    are in memory at a time. Where OUT is a symbolic link, its target is written.
+
+    Tensors that are no weights (positions and counters: 64-bit whole numbers) and those without dimensions, which LZR2
+    has no place for, are left out and named. Quantised weights are an error.
+
+    Exit code 0: the file is there. 2: it isn't, and the message says why. 130, or 143 if told to end: interrupted.
     """
     limits = [lossless or None, overlay_fraction, max_error, size]
     if sum(limit is not None for limit in limits) > 1:
@@ -41,12 +48,14 @@ def encode(
     most_nbytes = parse_size(size) if size is not None else None
     require_other_file(weights, output)
     from streamer.convert.encode import encode as encode_source
+    from streamer.convert.selection import without_the_rest
     from streamer.models.weights import open_file
 
     started = time.perf_counter()
     with ExitStack() as stack:
         source = open_file(weights, "auto")
         stack.callback(source.close)
+        source = without_the_rest(source, partial(typer.echo, err=True))
         total = sum(source.info(key).weights * 2 for key in source.keys())
         progress = stack.enter_context(WorkProgress(f"Encoding {weights.name}", total, quiet=quiet))
         done = encode_source(
@@ -73,9 +82,11 @@ def require_other_file(source: Path, output: Path) -> None:
     """Returns only if the output isn't what is read, and can be a file.
 
     Raises:
-        SettingError: it is, or it is a directory.
+        SettingError: it is, or it is a directory, a pipe or a device.
     """
     if output.is_dir():
         raise SettingError(f"{output} is a directory.", f"Name a file: {output / source.with_suffix('').name}...")
+    if output.exists() and not output.is_file():
+        raise SettingError(f"{output} is a pipe or a device, which a file can't replace.", "Name a file.")
     if output.exists() and source.exists() and output.samefile(source):
         raise SettingError(f"{output} would be written over while it is read.", "Name another file.")

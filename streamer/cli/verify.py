@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +41,14 @@ def verify(
     An error means that a tensor can't be read; a finding, that it is read in a way its writer may not have meant.
     If the file's index has checksums ('streamer index --checksum'), they are compared.
 
-    Exit code 0: every tensor can be read. 1: there are errors (with --strict: or findings).
+    With --against, a tensor that isn't exactly the reference's float16 values, or that only one of the two has, is a
+    finding; another shape, or nothing at all to compare, is an error. What LZR2 can't hold isn't compared, but named.
+
+    In the JSON, numbers that aren't finite are texts: an snr_db of "Infinity" is an exact tensor's, "-Infinity" that of
+    one with an infinite error, or whose reference is all zero or isn't finite.
+
+    Exit code 0: every tensor can be read, and with --against some were compared. 1: there are errors (with --strict: or
+    findings, so 0 means that all is exact). 2: a file isn't there, or the reference can't be used. 130: interrupted.
     """
     import lzr2
 
@@ -48,13 +56,18 @@ def verify(
         reference = None
         if against is not None:
             from streamer.convert.arrays import SourceArrays
+            from streamer.convert.selection import without_the_rest
             from streamer.models.weights import open_file
 
             source = open_file(against, "auto")
             stack.callback(source.close)
-            reference = SourceArrays(source)
+            reference = SourceArrays(without_the_rest(source, partial(typer.echo, err=True)))
         progress = stack.enter_context(WorkProgress(f"Verifying {file.name}", quiet=quiet))
         report = lzr2.verify(file, reference, threads=os.cpu_count() or 1, on_bytes=progress.reach)
+    if reference is not None:
+        from streamer.convert.compared import with_differences
+
+        report = with_differences(report, reference)
     ok = report.ok(strict=strict)
     if json_line:
         typer.echo(json.dumps(_as_json(report, ok=ok)))
@@ -67,12 +80,8 @@ def verify(
 def _as_json(report: Report, *, ok: bool) -> dict[str, Any]:
     def record(entry: Any) -> dict[str, Any]:
         described = asdict(entry)
-        if entry.comparison is not None:  # JSON has no infinity
-            numbers = described["comparison"]
-            described["comparison"] = {
-                name: value if not isinstance(value, float) or math.isfinite(value) else None
-                for name, value in numbers.items()
-            }
+        if entry.comparison is not None:
+            described["comparison"] = {name: _number(value) for name, value in described["comparison"].items()}
         return described
 
     return {
@@ -84,15 +93,21 @@ def _as_json(report: Report, *, ok: bool) -> dict[str, Any]:
     }
 
 
+def _number(value: float) -> float | str:
+    """JSON has no infinity; this is how others write it there, and what most languages read as one."""
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+
+
 def _show(report: Report) -> None:
     compared = [entry for entry in report.records if entry.comparison is not None]
     if compared:
         _show_comparison(report)
-    for finding in report.findings[:_LISTED]:
+    told = [finding for finding in report.findings if finding.kind != "differs"]  # the table has shown those
+    for finding in told[:_LISTED]:
         typer.echo(_line(finding))
-    kinds = Counter(f"{finding.severity}: {finding.kind}" for finding in report.findings)
-    if len(report.findings) > _LISTED:
-        typer.echo(f"... and {len(report.findings) - _LISTED} more; --json has all of them. By kind:")
+    kinds = Counter(f"{finding.severity}: {finding.kind}" for finding in told)
+    if len(told) > _LISTED:
+        typer.echo(f"... and {len(told) - _LISTED} more; --json has all of them. By kind:")
         for kind, count in kinds.most_common():
             typer.echo(f"  {count:>7,}  {kind}")
     errors = sum(finding.severity == "error" for finding in report.findings)

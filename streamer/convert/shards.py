@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,3 +34,31 @@ def shard_path(path: Path, number: int, count: int) -> Path:
 def index_path(path: Path) -> Path:
     """Where the table goes that says which tensor is in which file."""
     return path.with_name(f"{path.name}.index.json")
+
+
+def index_text(places: Mapping[str, Path], total_nbytes: int) -> str:
+    """The table: of each tensor its file, and the size of all tensors."""
+    table = {key: path.name for key, path in places.items()}
+    return json.dumps({"metadata": {"total_size": total_nbytes}, "weight_map": table}, indent=2)
+
+
+def is_shard(path: Path, candidate: Path) -> bool:
+    """Whether the candidate's name is that of a file into which weights for this path may be shared out."""
+    pattern = re.escape(path.stem) + r"-\d{5,}-of-\d{5,}" + re.escape(path.suffix)
+    return candidate.parent == path.parent and re.fullmatch(pattern, candidate.name) is not None
+
+
+def shards_there(path: Path) -> set[Path]:
+    """Files that are there and whose names are those of shards for this path."""
+    return {candidate for candidate in path.parent.glob("*") if is_shard(path, candidate)}
+
+
+def shards_indexed(path: Path) -> set[Path]:
+    """The shards that the index of this path names; none if there is no index or it is damaged. Raises OSError."""
+    try:
+        table = json.loads(index_path(path).read_text(encoding="utf-8"))["weight_map"]
+        names = {str(name) for name in table.values()}
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return set()
+    # A name with a folder in it isn't one that was written here.
+    return {path.with_name(name) for name in names if is_shard(path, path.parent / name) and Path(name).name == name}

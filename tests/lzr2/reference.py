@@ -143,3 +143,29 @@ def flips(data: bytes, positions: Iterable[int]) -> Iterator[bytes]:
         changed = bytearray(data)
         changed[position // 8] ^= 1 << position % 8
         yield bytes(changed)
+
+
+def payload(
+    shape: tuple[int, ...] = (3, 20),
+    d: int = 8,
+    stream: bytes | None = None,
+    z_nbytes: int | None = None,
+    count: int = 0,
+    entries: bytes = b"",
+    key: str = "a",
+) -> bytes:
+    """A file of one record whose fields are as given, fitting or not."""
+    blocks = -(-int(np.prod(shape[1:], dtype=object)) // d) if d else 0
+    stream = zlib.compress(bytes(2 * shape[0] * blocks)) if stream is None else stream
+    return b"".join(
+        (
+            b"LZR2",
+            header(key, shape, 1),
+            struct.pack("<I", d),
+            bytes(4 * shape[0] * (d + 2)),
+            struct.pack("<I", len(stream) if z_nbytes is None else z_nbytes),
+            stream,
+            struct.pack("<I", count),
+            entries,
+        )
+    )

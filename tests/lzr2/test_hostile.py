@@ -6,12 +6,9 @@ import gzip
 import os
 import struct
 import time
-import tracemalloc
 import zlib
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +19,7 @@ import lzr2
 from lzr2 import errors, layout
 
 from . import reference
-from .reference import header, record, simple_record
+from .reference import header, payload, record, simple_record
 
 
 def read_everything(data: bytes) -> dict[str, bytes]:
@@ -35,32 +32,6 @@ def read_everything(data: bytes) -> dict[str, bytes]:
             lzr2.decode_inflated_into(file.read_inflated(key), out)
             assert out.tobytes() == tensors[key]
         return tensors
-
-
-def payload(
-    shape: tuple[int, ...] = (3, 20),
-    d: int = 8,
-    stream: bytes | None = None,
-    z_nbytes: int | None = None,
-    count: int = 0,
-    entries: bytes = b"",
-    key: str = "a",
-) -> bytes:
-    """A file of one record whose fields are as given, fitting or not."""
-    blocks = -(-int(np.prod(shape[1:], dtype=object)) // d) if d else 0
-    stream = zlib.compress(bytes(2 * shape[0] * blocks)) if stream is None else stream
-    return b"".join(
-        (
-            b"LZR2",
-            header(key, shape, 1),
-            struct.pack("<I", d),
-            bytes(4 * shape[0] * (d + 2)),
-            struct.pack("<I", len(stream) if z_nbytes is None else z_nbytes),
-            stream,
-            struct.pack("<I", count),
-            entries,
-        )
-    )
 
 
 def indices(*values: int) -> bytes:
@@ -177,131 +148,6 @@ def test_random_bytes_after_a_valid_start(data: bytes, cut: int) -> None:
     assert all(isinstance(t, bytes) for t in tensors.values())
 
 
-LIMIT_NBYTES = 64 << 20
-LIMIT_SECONDS = 1.0
-
-
-MEBIBYTE = 1 << 20
-
-
-@lru_cache
-def zeros(nbytes: int) -> bytes:
-    """A stream of zeros, cut before its checksum."""
-    stream = zlib.compressobj(1)
-    pieces = [stream.compress(bytes(MEBIBYTE)) for _ in range(nbytes // MEBIBYTE)]
-    return b"".join((*pieces, stream.flush()))[:-4]
-
-
-def bomb_in_many_rows() -> bytes:
-    rows = 60_000
-    return payload((rows, 1), 1, zeros(16 * MEBIBYTE) + b"bad!")
-
-
-def blocks_of_nothing() -> bytes:
-    """A stream of fixed Huffman blocks, each only its end: ten bits that ask for tables."""
-    block = np.zeros(10, np.uint8)
-    block[1] = 1
-    return payload((1, 131_072), 8, b"\x78\x01" + np.packbits(np.tile(block, 800_000), bitorder="little").tobytes())
-
-
-@pytest.mark.parametrize("shape", [(1, 2**31, 4), (1, 2**23 + 1)])
-def test_what_is_far_larger_than_its_file_is_decoded_only_into_an_array_of_the_callers(
-    shape: tuple[int, ...], tmp_path: Path
-) -> None:
-    path = tmp_path / "hostile.lzr2"
-    path.write_bytes(payload(shape, 8, zlib.compress(b"")))
-    with pytest.raises(errors.ShapeError, match="in a file of") as caught:
-        lzr2.load_file(path)
-    assert (caught.value.path, caught.value.key, caught.value.offset) == (str(path), "a", 4)
-    with lzr2.open(path) as file:
-        with pytest.raises(errors.ShapeError, match="decode_into"):
-            file.get_tensor("a")
-        with pytest.raises(errors.ShapeError, match="decode_into"):
-            file.read_inflated("a")
-        if shape[1] < 2**24:
-            out = np.full(shape, 7, np.float16)
-            file.decode_into("a", out)
-            assert not out.any()
-    report = lzr2.verify(path)
-    assert report.ok()
-    assert "huge" in [finding.kind for finding in report.findings]
-
-
-EXPENSIVE: dict[str, Callable[[], bytes]] = {
-    "records without payload": lambda: b"LZR2" + header("", (), 0) * 8192,
-    "tiny records": lambda: b"LZR2" + payload((0,), 1, zlib.compress(b""), key="")[4:] * 8192,
-    "tiny records with different keys": lambda: b"LZR2" + b"".join(header(str(i), (1,), 0) for i in range(8192)),
-    "bomb that its shape justifies": lambda: payload((1, 2**24), 1, zeros(32 * MEBIBYTE) + b"bad!"),
-    "bomb in many rows": bomb_in_many_rows,
-    "long key": lambda: b"LZR2" + struct.pack("<I", MEBIBYTE) + b"k" * (MEBIBYTE - 9),
-    "valid bomb": lambda: payload((1, 2**23), 1, zlib.compress(bytes(2 * 2**23))),
-    "valid bomb of rows too long": lambda: payload((1, 2**23), 1, zlib.compress(bytes(2 * (2 * 2**23 + 64)))),
-    "valid bomb in many rows": lambda: payload((65_000, 1), 1, zlib.compress(bytes(2 * 65_000 * 66))),
-    "blocks of nothing": blocks_of_nothing,
-    "blocks of nothing, stored": lambda: payload((1, 131_072), 8, b"\x78\x01" + b"\0\0\0\xff\xff" * 200_000),
-    "tensors without lattice": lambda: b"LZR2" + payload((1, 2**23), 1, zlib.compress(b""), key="")[4:] * 8190,
-    "different tensors without lattice": lambda: (
-        b"LZR2" + b"".join(payload((1, 2**22), 1, zlib.compress(b""), key=f"{i:x}")[4:] for i in range(8190))
-    ),
-    "one bomb after another": lambda: b"LZR2" + payload(stream=zeros(20 * MEBIBYTE))[4:] * 11,
-}
-
-
-def load(data: bytes, folder: Path) -> str:
-    path = folder / "hostile.lzr2"
-    path.write_bytes(data)
-    return f"{len(lzr2.load_file(path))} tensors"
-
-
-def read_one_by_one(data: bytes, folder: Path) -> str:
-    """The first few, whole and inflated."""
-    with lzr2.open(data) as file:
-        for key in file.keys()[:2]:
-            file.get_tensor(key)
-            file.read_inflated(key)
-    return "read"
-
-
-def verify(data: bytes, folder: Path) -> str:
-    return f"{len(lzr2.verify(data).findings)} findings"
-
-
-WAYS = (load, read_one_by_one, verify)
-
-
-def read_or_fail(way: Callable[[bytes, Path], str], data: bytes, folder: Path) -> str:
-    try:
-        return way(data, folder)
-    except lzr2.Lzr2Error as error:
-        return type(error).__name__
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", EXPENSIVE)
-def test_a_mebibyte_costs_at_most_64(name: str, way: Any, tmp_path: Path) -> None:
-    data = EXPENSIVE[name]()
-    assert len(data) <= MEBIBYTE
-    read_or_fail(way, b"LZR2" + simple_record(), tmp_path)  # compiling needs memory too
-    tracemalloc.start()
-    outcome = read_or_fail(way, data, tmp_path)
-    grown = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert grown < LIMIT_NBYTES, outcome
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", EXPENSIVE)
-def test_a_mebibyte_costs_at_most_a_second(name: str, way: Any, tmp_path: Path) -> None:
-    data = EXPENSIVE[name]()
-    read_or_fail(way, b"LZR2" + simple_record(), tmp_path)
-    times = []
-    for _ in range(3):  # the machine may be busy with something else
-        began = time.perf_counter()
-        outcome = read_or_fail(way, data, tmp_path)
-        times.append(time.perf_counter() - began)
-    assert min(times) < LIMIT_SECONDS, outcome
-
-
 WHAT_IT_IS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "an empty file"),
     "cut signature": (b"LZR", "a text file"),
@@ -381,7 +227,7 @@ def test_a_sparse_file_is_not_read(tmp_path: Path) -> None:
     began = time.perf_counter()
     with pytest.raises(lzr2.Lzr2Error):
         lzr2.load_file(path)
-    assert time.perf_counter() - began < 5 * LIMIT_SECONDS  # a terabyte
+    assert time.perf_counter() - began < 5  # seconds for a terabyte
 
 
 def test_control_characters_in_keys_are_escaped_when_shown() -> None:

@@ -26,8 +26,8 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
 
     A file that its index describes is as it was made; without a valid index it is compared with the packaged weights
     tensor by tensor, so that a damaged one never draws. Several processes may call this at once: each writes a file of
-    its own and puts it in place whole. Memory: the packaged weights (19 MB) and, while encoding, at most twice the
-    largest tensor.
+    its own, and the first to end puts it in place whole for all of them. Memory: the packaged weights (19 MB) and,
+    while encoding, at most twice the largest tensor.
 
     Args:
         cache_dir: where to keep it; None: the user's cache directory, or a temporary one if that can't be written.
@@ -47,8 +47,7 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
             _require_writable(folder)
             if notify is not None:
                 notify(f"Encoding the demo's U-Net losslessly to {folder / name} (once)")
-            lzr2.save_file(load_file(packed), folder / name)
-            Index.open(folder / name)
+            _make(folder / name, packed)
             return folder / name
         except (OSError, IoFailedError) as error:
             failures.append(str(error))
@@ -57,6 +56,30 @@ def demo_weights(cache_dir: Path | None = None, notify: Callable[[str], None] | 
         f"the demo's weights can't be written: {'; '.join(failures)}.",
         "Free 80 MB there, or set XDG_CACHE_HOME or TMPDIR to a folder that can be written.",
     )
+
+
+def _make(path: Path, packed: Path) -> None:
+    """The packaged weights are at the path, with an index; a good file that another process made first stays."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        lzr2.save_file(load_file(packed), made)
+        # Whoever came first may be drawing from its file already, and must not find it replaced.
+        if not _placed_where_none_was(made, path) and not _is_exact(path, packed):
+            made.replace(path)
+    if not _is_as_made(path):
+        Index.open(path)
+
+
+def _placed_where_none_was(made: Path, path: Path) -> bool:
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        if path.exists():
+            return False
+        made.replace(path)
+    return True
 
 
 def _is_as_made(path: Path) -> bool:

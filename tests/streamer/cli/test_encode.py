@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -79,3 +82,52 @@ def test_weights_beyond_float16_are_counted(streamer, tmp_path):
     done = streamer("encode", "w.safetensors", "w.lzr2")
     assert done.code == 0
     assert "1 weights are infinite in float16" in done.err
+
+
+def test_counters_and_scalars_are_left_out_and_named(streamer, tmp_path):
+    tensors = {"w": np.ones((4, 8), np.float32), "logit_scale": np.array(2, np.float32), "position_ids": np.arange(77)}
+    save_file(tensors, tmp_path / "w.safetensors")
+    done = streamer("encode", "w.safetensors", "w.lzr2")
+    assert done.code == 0, done.err
+    assert "position_ids left out" in done.err
+    assert "logit_scale left out" in done.err
+    assert set(lzr2.load_file("w.lzr2")) == {"w"}
+    assert streamer("verify", "w.lzr2", "--against", "w.safetensors", "--strict").code == 0
+
+
+def test_quantised_weights_are_an_error(streamer, tmp_path):
+    save_file({"w": np.ones((4, 8), np.float32), "q": np.ones((4, 8), np.int8)}, tmp_path / "w.safetensors")
+    done = streamer("encode", "w.safetensors", "w.lzr2")
+    assert done.code == 2
+    assert "int8" in done.err
+    assert not (tmp_path / "w.lzr2").exists()
+
+
+def test_float64_is_rounded_once(streamer, tmp_path):
+    # Between float32 and float16 lies a number that is rounded another way on the way through float32.
+    value = 1.0 + 2.0**-11 + 2.0**-40
+    save_file({"w": np.full((4, 8), value)}, tmp_path / "w.safetensors")
+    assert streamer("encode", "w.safetensors", "w.lzr2").code == 0
+    assert (lzr2.load_file("w.lzr2")["w"] == np.float64(value).astype(np.float16)).all()
+    assert np.float64(value).astype(np.float16) != np.float32(value).astype(np.float16)
+    assert streamer("verify", "w.lzr2", "--against", "w.safetensors", "--strict").code == 0
+
+
+def test_the_target_of_a_link_is_written(streamer, weights, tmp_path):
+    (tmp_path / "away").mkdir()
+    (tmp_path / "w.lzr2").symlink_to(tmp_path / "away" / "real.lzr2")
+    assert streamer("encode", "w.safetensors", "w.lzr2").code == 0
+    assert (tmp_path / "w.lzr2").is_symlink()
+    assert len(lzr2.load_file(tmp_path / "away" / "real.lzr2")) == 5
+
+
+@pytest.mark.parametrize("command", ["encode", "export"])
+def test_a_pipe_or_a_device_is_not_replaced(streamer, weights, tmp_path, command):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/null")
+    for output in ("pipe", "device"):
+        done = streamer(command, "w.safetensors", output)
+        assert done.code == 2
+        assert "a pipe or a device" in done.err
+    assert Path("/dev/null").is_char_device()
+    assert (tmp_path / "pipe").is_fifo()

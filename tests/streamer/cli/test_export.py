@@ -69,3 +69,25 @@ def test_a_damaged_file_leaves_nothing(streamer, tensors, tmp_path):
     assert done.code == 2
     assert record.key in done.err
     assert not [path.name for path in tmp_path.iterdir() if "safetensors" in path.name]
+
+
+def test_a_key_that_safetensors_keeps_for_itself_is_an_error(streamer, tensors, tmp_path):
+    lzr2.save_file({**tensors, "__metadata__": tensors["a.0"]}, tmp_path / "w.lzr2")
+    done = streamer("export", "w.lzr2", "w.safetensors")
+    assert done.code == 2
+    assert "__metadata__" in done.err
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert streamer("export", "w.lzr2", "w.safetensors", "-k", "[ab].*").code == 0
+    assert load_file(tmp_path / "w.safetensors").keys() == tensors.keys()
+
+
+def test_a_smaller_export_leaves_none_of_the_larger_ones_files(streamer, tensors, tmp_path):
+    assert streamer("export", "w.lzr2", "m.safetensors", "--shard-size", "5KB").code == 0
+    assert streamer("export", "w.lzr2", "m.safetensors", "--shard-size", "10KB").code == 0
+    assert sorted(path.name for path in tmp_path.glob("m*")) == [
+        "m-00001-of-00002.safetensors",
+        "m-00002-of-00002.safetensors",
+        "m.safetensors.index.json",
+    ]
+    assert streamer("export", "w.lzr2", "m.safetensors").code == 0
+    assert [path.name for path in tmp_path.glob("m*")] == ["m.safetensors"]

@@ -44,7 +44,7 @@ def test_for_a_machine(streamer, file):
     report = json.loads(streamer("verify", file, "--against", "other.lzr2", "--json").out)
     assert report["ok"]
     assert [entry["comparison"]["exact"] for entry in report["records"]] == [True, False, True]
-    assert report["records"][0]["comparison"]["snr_db"] is None  # nothing differs: JSON has no infinity
+    assert report["records"][0]["comparison"]["snr_db"] == "Infinity"  # nothing differs; JSON has no number for it
     assert report["records"][1]["comparison"]["snr_db"] < 30
 
 
@@ -86,3 +86,25 @@ def test_what_is_no_lzr2_file_is_an_error_and_what_is_no_file_too(streamer, tmp_
     assert page.code == 1
     assert "HTML" in page.out
     assert streamer("verify", "gone").code == 2
+
+
+def test_strict_against_other_weights_is_exact_or_fails(streamer, file):
+    assert streamer("verify", file, "--against", file, "--strict").code == 0
+    done = streamer("verify", file, "--against", "other.lzr2", "--strict")
+    assert done.code == 1
+    assert "2 tensors are exact, 1 differ" in done.out
+    assert "0 errors, 1 findings" in done.out
+
+
+@pytest.mark.parametrize("options", [(), ("--strict",)])
+def test_nothing_in_common_is_an_error(streamer, file, options):
+    lzr2.save_file({"else": np.ones((2, 2), np.float16)}, "else.lzr2")
+    done = streamer("verify", file, "--against", "else.lzr2", *options)
+    assert done.code == 1
+    assert "nothing was compared" in done.out
+
+
+def test_numbers_that_are_not_finite_are_texts_for_a_machine(streamer, file):
+    lzr2.save_file({key: tensor * np.float16(0) for key, tensor in lzr2.load_file(file).items()}, "zero.lzr2")
+    done = streamer("verify", file, "--against", "zero.lzr2", "--json")
+    assert {entry["comparison"]["snr_db"] for entry in json.loads(done.out)["records"]} == {"-Infinity"}

@@ -51,6 +51,12 @@ def test_another_tensor_than_announced_is_an_error_and_leaves_the_old_file(tmp_p
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("w.safetensors", "old")]
 
 
+def test_the_reserved_key_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="reserved"):
+        write_safetensors(tmp_path / "w", {"__metadata__": (2,)}, [("__metadata__", B)])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_tensor_that_is_not_contiguous_is_written_in_its_own_order(tmp_path):
     tensor = np.arange(6, dtype=np.float16).reshape(3, 2).T
     write_safetensors(tmp_path / "w", {"a": (2, 3)}, [("a", tensor)])

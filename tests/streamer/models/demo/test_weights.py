@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,6 +112,30 @@ def test_processes_at_once_leave_one_whole_file(tmp_path, demo_lzr2):
     assert (tmp_path / demo_lzr2.name).read_bytes() == demo_lzr2.read_bytes()
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_what_another_process_made_meanwhile_stays(tmp_path, demo_lzr2, monkeypatch, links):
+    path = tmp_path / demo_lzr2.name
+    save_file = lzr2.save_file
+
+    def save_while_another_does(tensors, own):
+        save_file(tensors, own)
+        path.write_bytes(demo_lzr2.read_bytes())
+        others.append(path.stat().st_ino)
+
+    others: list[int] = []
+    monkeypatch.setattr(lzr2, "save_file", save_while_another_does)
+    if not links:
+        monkeypatch.setattr(os, "link", lambda made, place: (_ for _ in ()).throw(PermissionError("no links here")))
+    assert demo_weights(tmp_path) == path
+    assert [path.stat().st_ino] == others
+    assert sorted(left.name for left in tmp_path.iterdir()) == [path.name, f"{path.name}.index.json"]
+
+
+def test_without_links_it_is_put_in_place_all_the_same(tmp_path, demo_lzr2, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda made, place: (_ for _ in ()).throw(PermissionError("no links here")))
+    assert demo_weights(tmp_path).read_bytes() == demo_lzr2.read_bytes()
+
+
 @pytest.fixture
 def unwritable_cache(tmp_path, monkeypatch) -> Path:
     """A user's cache directory that can't be made, and a temporary one that can."""
@@ -137,7 +162,7 @@ def test_a_full_disk_is_replaced_by_the_temporary_folder(unwritable_cache, demo_
     save_file = lzr2.save_file
 
     def save_where_there_is_room(tensors, path):
-        if path.parent == cache:
+        if cache in path.parents:
             raise IoFailedError("writing failed (No space left on device)", path=path)
         save_file(tensors, path)
 
