@@ -50,6 +50,30 @@ class BudgetError(StreamerError):
         self.largest_block = largest_block
 
 
+class PartBudgetError(BudgetError):
+    """The budget can't hold one part of the pipeline: its largest block and its activations.
+
+    Args:
+        budget_nbytes: the whole budget.
+        smallest_nbytes: the smallest that works for the part.
+        part: what a person calls it.
+        activations_nbytes: that it needs beside weights.
+    """
+
+    def __init__(self, budget_nbytes: int, smallest_nbytes: int, part: str, activations_nbytes: int) -> None:
+        StreamerError.__init__(
+            self,
+            f"A budget of {budget_nbytes:,} bytes is too small for {printable(part)}: its largest block, what must "
+            f"always stay and {activations_nbytes:,} bytes of activations need {smallest_nbytes:,} bytes.",
+            f"The smallest that works is {smallest_size_text(smallest_nbytes)}; a smaller picture needs less.",
+        )
+        self.budget_nbytes = budget_nbytes
+        self.smallest_nbytes = smallest_nbytes
+        self.largest_block = part
+        self.part = part
+        self.activations_nbytes = activations_nbytes
+
+
 def smallest_size_text(nbytes: int) -> str:
     """The size in the unit a person would type, rounded up so that it is really enough."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):

@@ -91,6 +91,8 @@ class Drawing:
         self._process = psutil.Process()
         self._pictures: list[dict[str, Any]] = []
         self._warnings = warnings
+        # What can't work is told before anything is computed.
+        pipeline.prepare(wishes.request("x", 0, pipeline.defaults))
         if not quiet:
             self._introduce()
 
@@ -133,8 +135,10 @@ class Drawing:
             "streamed_nbytes": totals.work.loaded_nbytes,
             "streamed_mb_per_second": round(totals.work.loaded_nbytes / seconds / 1e6, 1) if seconds else 0.0,
             "stall_share": round(totals.work.waited_seconds / seconds, 4) if seconds else 0.0,
-            "budget_nbytes": plan.budget_nbytes,
-            "device_weights_nbytes": handle.device_nbytes,
+            "budget_nbytes": self._pipeline.parts.budget_nbytes,
+            "unet_budget_nbytes": plan.budget_nbytes,
+            "vae_tile": self._pipeline.tile_in_use,
+            "device_weights_nbytes": plan.arena_nbytes,
             "device_peak_nbytes": self._pipeline.device_peak_nbytes(),
             "host_cache_nbytes": handle.held_nbytes,
             "host_resident_nbytes": self._process.memory_info().rss,
@@ -166,12 +170,16 @@ class Drawing:
         )
 
     def _introduce(self) -> None:
+        from streamer.config import format_size
         from streamer.plan.explain import summary
 
         handle = self._pipeline.handle
+        whole = format_size(self._pipeline.parts.budget_nbytes)
+        tile = self._pipeline.tile_in_use
+        decoded = "" if tile is None else f"\nThe picture is decoded in tiles of {tile} pixels, to stay within {whole}."
         self._console.print(
             f"{self._pipeline.model_name} on {self._pipeline.device}, weights from {handle.source_name}\n"
-            + summary(handle.plan),
+            f"{whole} for everything. Of the U-Net: {summary(handle.plan)}{decoded}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -55,8 +55,9 @@ def gen(
     vram_budget: Annotated[
         str | None,
         typer.Option(
-            help="Most memory for the U-Net's weights on the device (the computer's own with --device cpu): "
-            "4GB, 512MiB, unlimited. Default: the model's, or what is free.",
+            help="Most memory on the device (the computer's own with --device cpu) for everything: weights, "
+            "activations, text encoders, VAE, CUDA's context. 4GB, 512MiB, unlimited. Default: the model's, or what "
+            "is free.",
             metavar="SIZE",
         ),
     ] = None,
@@ -66,6 +67,14 @@ def gen(
             help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
             "0: none. Default: half of what is free with a GPU; without, a quarter, for files larger than the weights.",
             metavar="SIZE",
+        ),
+    ] = None,
+    vae_tile: Annotated[
+        str | None,
+        typer.Option(
+            help="Decode the picture in tiles of so many pixels; off: whole. Default: whole where that fits into the "
+            "budget, else in the largest tiles that do.",
+            metavar="PIXELS",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")] = "auto",
@@ -148,6 +157,7 @@ def gen(
         strict=strict,
         workers=threads if prefetch else 0,
         io=io.value,
+        vae_tile=_tile(vae_tile),
     )
     with open_pipeline(options, notify, warnings.tell) as pipeline, traced(pipeline.handle, trace):
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)
@@ -158,6 +168,17 @@ def gen(
             _loop(drawing, seed, count, json_line)
         if json_line:
             typer.echo(json.dumps(drawing.summary(), ensure_ascii=True))
+
+
+def _tile(text: str | None) -> int | None:
+    """Pixels; 0 for ``off``. Raises SettingError."""
+    if text is None or text == "auto":
+        return None
+    if text == "off":
+        return 0
+    if not text.isdecimal() or not 0 < len(text) < 7 or int(text) == 0:
+        raise SettingError(f"--vae-tile {text!a} is no number of pixels.", "Give one such as 512, or off.")
+    return int(text)
 
 
 def _seeds(seed: int | None, count: int) -> range:

@@ -22,7 +22,7 @@ class Defaults:
         guidance: scale of classifier-free guidance; up to 1 there is none.
         width: pixels.
         height: pixels.
-        vram_budget_nbytes: for the U-Net's weights; None: what the machine has room for.
+        vram_budget_nbytes: of everything on the device; None: what the machine has room for.
     """
 
     steps: int = 30

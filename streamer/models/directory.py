@@ -56,13 +56,40 @@ class ModelDirectory:
         """The safetensors files of the model's own U-Net, plain ones first choice; empty if it isn't there."""
         return diffusers_files(self.root / "unet")
 
+    def part_files(self, part: str) -> tuple[Path, ...]:
+        """The safetensors files of the text encoders or the VAE, plain ones first choice.
 
-def diffusers_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of a part in diffusers' naming, plain ones first choice; empty if there are none."""
-    for stem in (_UNET_STEM, f"{_UNET_STEM}.fp16"):
-        if (folder / f"{stem}.safetensors").is_file():
-            return (folder / f"{stem}.safetensors",)
-        shards = sorted(folder.glob(f"{stem}-[0-9]*-of-[0-9]*.safetensors"))
+        Raises:
+            ModelError: there are none.
+        """
+        files = diffusers_files(self.root / part, _WEIGHT_STEMS[part])
+        if not files:
+            raise ModelError(self.name, f"its {part} has no weights in safetensors.", "Was its download interrupted?")
+        return files
+
+    def part_class(self, part: str) -> str | None:
+        """The name of the part's class, as in ``model_index.json``; None if the pipeline does without the part.
+
+        Raises:
+            ModelError: the index makes no sense.
+        """
+        entry = _read_json(self.name, self.root / "model_index.json").get(part)
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise ModelError(self.name, f"its model_index.json says {entry!a} of {part}.", "Is the model complete?")
+        return entry[1] if isinstance(entry[1], str) else None
+
+
+def diffusers_files(folder: Path, stem: str = _UNET_STEM) -> tuple[Path, ...]:
+    """The safetensors files of a part in diffusers' naming, plain ones first choice; empty if there are none.
+
+    Args:
+        folder: of the part.
+        stem: of the files' names.
+    """
+    for variant in (stem, f"{stem}.fp16"):
+        if (folder / f"{variant}.safetensors").is_file():
+            return (folder / f"{variant}.safetensors",)
+        shards = sorted(folder.glob(f"{variant}-[0-9]*-of-[0-9]*.safetensors"))
         if shards:
             return tuple(shards)
     return ()

@@ -22,11 +22,12 @@ from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
 from streamer.sources.base import WeightSource
+from streamer.tiers.device_memory import context_nbytes
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEMO = "demo"
 
-_ACTIVATIONS_NBYTES = 3_500_000_000  # left free on a GPU when no budget is given: activations, text encoders, VAE
+_OF_WHAT_IS_FREE = 0.95  # of a GPU's memory, when no budget is given: the screen needs some too
 _FIRST_TENSOR = "conv_in.weight"  # its shape tells the demo's U-Net from SDXL's
 
 
@@ -38,7 +39,7 @@ class PipelineOptions:
         weights: LZR2 or safetensors file of the U-Net.
         model: directory or hub id of everything else.
         base: safetensors file or folder for tensors that the weights don't set.
-        vram_budget_nbytes: most bytes of the U-Net's weights on the device.
+        vram_budget_nbytes: most bytes on the device, of everything: weights, activations, the device's context.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
         scheduler: by name.
@@ -46,6 +47,7 @@ class PipelineOptions:
         workers: threads that read and decode ahead; 0: none, each block is loaded when its turn comes; None: what
             suits the device.
         io: how to read the weight file.
+        vae_tile: side in pixels of the tiles in which pictures are decoded; 0: whole; None: what the budget allows.
     """
 
     weights: Path | None = None
@@ -58,6 +60,7 @@ class PipelineOptions:
     strict: bool = True
     workers: int | None = None
     io: ReadMethod = "auto"
+    vae_tile: int | None = None
 
 
 def open_pipeline(
@@ -88,7 +91,7 @@ def open_pipeline(
     try:
         _read_one(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
-        vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_for_weights(device)
+        vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_memory(device)
         ram, hold_only_smaller = options.ram_budget_nbytes, False
         if ram is None:
             # A CPU is slow enough to decode again at each step, but a file several times as large as the weights
@@ -102,7 +105,7 @@ def open_pipeline(
     except BaseException:
         source.close()
         raise
-    return load_pipeline(model, unet, source, settings, device, dtype, defaults, options.scheduler)
+    return load_pipeline(model, unet, source, settings, device, dtype, defaults, options.scheduler, options.vae_tile)
 
 
 def _empty_unet(model: ModelDirectory) -> UNet2DConditionModel:
@@ -164,9 +167,9 @@ def _page_cache(ram_budget_nbytes: int) -> int:
     return max(0, int(psutil.virtual_memory().available) - ram_budget_nbytes) // 2
 
 
-def _free_for_weights(device: torch.device) -> int:
-    """A budget that leaves room for everything else: of a GPU what activations leave, of host memory half."""
+def _free_memory(device: torch.device) -> int:
+    """A budget of what is free: of a GPU nearly all, of host memory half."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return max(int(free) - _ACTIVATIONS_NBYTES, int(free) // 4)
+        return int(free * _OF_WHAT_IS_FREE) + context_nbytes(device)
     return int(psutil.virtual_memory().available // 2)

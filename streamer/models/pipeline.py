@@ -1,10 +1,10 @@
-"""An SDXL pipeline whose U-Net streams: from a request to a picture."""
+"""An SDXL pipeline whose parts stream: from a request to a picture."""
 
 from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL.Image import Image
 from safetensors import SafetensorError
+from torch import nn
 
 from streamer.config import StreamSettings
 from streamer.errors import ModelError, NoPictureError, SettingError
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
+from streamer.models.parts import PictureSize, PipelineParts
 from streamer.models.schedulers import make_scheduler
-from streamer.models.unet import stream_unet
 from streamer.runtime.attach import StreamHandle
 from streamer.sources.base import WeightSource
 
@@ -74,24 +75,44 @@ class Request:
 
 
 class StreamedPipeline:
-    """Draws pictures that are bit-identical to those of the same weights loaded whole. Owns the streamed U-Net.
+    """Draws pictures that are bit-identical to those of the same weights loaded whole. Owns the streamed parts.
 
-    For one thread at a time. Closing it stops the workers and closes the weight file; a context manager.
+    For one thread at a time. Closing it stops the workers and closes the weight files; a context manager.
     """
 
     def __init__(
-        self, model_name: str, pipe: Any, handle: StreamHandle, defaults: Defaults, device: torch.device, scheduler: str
+        self,
+        model_name: str,
+        pipe: Any,
+        parts: PipelineParts,
+        defaults: Defaults,
+        device: torch.device,
+        scheduler: str,
+        vae_tile: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.pipe = pipe
-        self.handle = handle
+        self.parts = parts
         self.defaults = defaults
         self.device = device
         self.scheduler = scheduler
+        self._vae_tile = vae_tile
+        self._tile_in_use: int | None = None
+
+    @property
+    def handle(self) -> StreamHandle:
+        """The U-Net's."""
+        return self.parts.unet
+
+    @property
+    def tile_in_use(self) -> int | None:
+        """Side in pixels of the tiles in which the VAE decoded the last picture; None: it was decoded whole."""
+        return self._tile_in_use
 
     def made_with(self) -> dict[str, str]:
-        """What determines a picture besides the request: model, weights, scheduler, device and type."""
-        return {
+        """What determines a picture besides the request: model, weights, scheduler, device, type, and tiles if any."""
+        tiles = {} if self._tile_in_use is None else {"vae_tile": str(self._tile_in_use)}
+        return tiles | {
             "model": Path(self.model_name).name,
             "weights": self.handle.source_label,
             "scheduler": self.scheduler,
@@ -119,10 +140,12 @@ class StreamedPipeline:
 
         Raises:
             SettingError: the scheduler can't make so many steps.
+            PartBudgetError: the budget can't hold what such a picture needs.
             NoPictureError: what came out are no numbers.
         """
         self._check_steps(request.steps)
         guided = request.guidance > 1
+        self.prepare(request)
         positive, negative, pooled, negative_pooled = self._encode(request, guided)
 
         def step_ended(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -148,6 +171,16 @@ class StreamedPipeline:
         image: Image = self.pipe.image_processor.numpy_to_pil(output.images)[0]
         return image
 
+    def prepare(self, request: Request) -> int | None:
+        """Makes sure that the picture can be drawn within the budget; the side of the VAE's tiles in pixels, or None.
+
+        Raises:
+            PartBudgetError: it can't; carries the smallest budget with which it can.
+        """
+        size = PictureSize(request.width, request.height, guided=request.guidance > 1)
+        self._tile_in_use = self.parts.prepare(size, self._vae_tile)
+        return self._tile_in_use
+
     def _check_steps(self, steps: int) -> None:
         try:
             self.pipe.scheduler.set_timesteps(steps)
@@ -163,7 +196,7 @@ class StreamedPipeline:
 
     def close(self) -> None:
         """Stops the workers and lets go of the weights."""
-        self.handle.close()
+        self.parts.close()
 
     def __enter__(self) -> StreamedPipeline:
         return self
@@ -172,20 +205,14 @@ class StreamedPipeline:
         self.close()
 
     def _encode(self, request: Request, guided: bool) -> Any:
-        """The prompt's embeddings. The text encoders are on the device only meanwhile."""
-        encoders = [self.pipe.text_encoder, self.pipe.text_encoder_2]
-        for encoder in encoders:
-            encoder.to(self.device)
-        embeddings = self.pipe.encode_prompt(
+        """The prompt's embeddings."""
+        return self.pipe.encode_prompt(
             prompt=request.prompt,
             negative_prompt=request.negative,
             device=self.device,
             num_images_per_prompt=1,
             do_classifier_free_guidance=guided,
         )
-        for encoder in encoders:
-            encoder.to("cpu")
-        return embeddings
 
 
 def load_pipeline(
@@ -197,6 +224,7 @@ def load_pipeline(
     dtype: torch.dtype,
     defaults: Defaults,
     scheduler: str | None = None,
+    vae_tile: int | None = None,
 ) -> StreamedPipeline:
     """A pipeline whose U-Net takes its weights from the source; the model's own U-Net is neither read nor loaded.
 
@@ -204,39 +232,40 @@ def load_pipeline(
         model: gives everything but the U-Net's weights.
         unet: as `streamer.models.unet.empty_unet` gives it.
         source: of the U-Net's weights; closed with the pipeline, and if this fails.
-        settings: budgets and threads.
+        settings: budgets and threads; the budget of the device is that of everything.
         device: to compute on.
         dtype: to compute in.
         defaults: of the model.
         scheduler: by name, or None for the model's own.
+        vae_tile: side in pixels of the tiles in which pictures are decoded; 0: whole; None: whole where that fits into
+            the budget, else in the largest tiles that do.
 
     Raises:
-        BudgetError: the budget can't hold the U-Net's largest block.
         ModelError: a part of the model is missing or damaged.
+        WeightsFileError: a part's file can't be used.
+        WeightsMismatchError: a part's file doesn't give all its weights.
     """
-    handle = stream_unet(unet, source, settings, device, dtype)
+    parts = PipelineParts(model, unet, source, settings, device, dtype)
     try:
-        pipe = _load_rest(model, unet, dtype)
+        pipe = _load_rest(model, parts.modules, dtype)
         if scheduler is not None:
             pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
-        pipe.vae.to(device)
         pipe.set_progress_bar_config(disable=True)
     except BaseException:
-        handle.close()
+        parts.close()
         raise
     gc.collect()
     used = scheduler if scheduler is not None else type(pipe.scheduler).__name__
-    return StreamedPipeline(model.name, pipe, handle, defaults, device, used)
+    return StreamedPipeline(model.name, pipe, parts, defaults, device, used, vae_tile)
 
 
-def _load_rest(model: ModelDirectory, unet: Any, dtype: torch.dtype) -> Any:
+def _load_rest(model: ModelDirectory, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
             return StableDiffusionXLPipeline.from_pretrained(
                 str(model.root),
-                unet=unet,
-                variant=model.variant,
+                **modules,
                 torch_dtype=dtype,
                 use_safetensors=True,
                 local_files_only=True,

@@ -13,6 +13,7 @@ from streamer.plan import Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.hooks import StreamHooks
+from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.stats import StreamStats
 from streamer.sources.base import WeightSource
@@ -52,7 +53,25 @@ class StreamHandle:
     @property
     def device_nbytes(self) -> int:
         """Bytes of the slab in which all weights on the device lie; never above the budget."""
-        return self._engine.arena_nbytes
+        return self._engine.device_nbytes
+
+    @property
+    def total_nbytes(self) -> int:
+        """Bytes of all weights on the device, if all of them stay."""
+        return self._engine.plan.total_nbytes
+
+    @property
+    def smallest_nbytes(self) -> int:
+        """The fewest bytes of weights on the device that a forward can run with."""
+        return self._engine.smallest_nbytes
+
+    def set_budget(self, nbytes: int) -> None:
+        """As setting `budget_nbytes`."""
+        self._engine.set_budget(nbytes)
+
+    def suspend(self) -> None:
+        """Lets go of all memory on the device until the next forward. Not while one runs."""
+        self._engine.suspend()
 
     @property
     def held_nbytes(self) -> int:
@@ -98,6 +117,9 @@ def attach(
     settings: StreamSettings,
     device: torch.device,
     dtype: torch.dtype,
+    *,
+    asleep: bool = False,
+    on_forward: OnForward | None = None,
 ) -> StreamHandle:
     """From now on each forward of the module finds its weights in place, bit for bit, within the budget.
 
@@ -109,6 +131,8 @@ def attach(
         settings: budgets and threads.
         device: to compute on.
         dtype: to compute in.
+        asleep: take no device memory before the first forward.
+        on_forward: told of the arguments before each forward; may set the budget.
 
     Raises:
         BudgetError: the budget can't hold the largest block.
@@ -128,8 +152,8 @@ def attach(
     try:
         # The plan first: if the budget can't work, the module keeps its weights.
         plan = make_plan(planned, order, settings.vram_budget_nbytes)
-        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype)
-        return StreamHandle(engine, StreamHooks(root, blocks, engine), source)
+        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
+        return StreamHandle(engine, StreamHooks(root, blocks, engine, on_forward), source)
     except BaseException:
         if engine is not None:
             engine.close()

@@ -44,6 +44,7 @@ class Engine:
         settings: budgets and threads.
         device: of the arena.
         dtype: of the weights on the device.
+        asleep: take no device memory before the first step, as after `suspend`.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Engine:
         settings: StreamSettings,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        asleep: bool = False,
     ) -> None:
         self.account = Account()
         self._used_since: dict[int, float] = {}
@@ -78,12 +81,16 @@ class Engine:
         self._source: WeightSource = self._cache
         self._source.observe_reads(self.account.reads.note)
         self._trace = OrderTrace(plan.order)
-        self._install(plan)
+        self._schedule = Schedule(plan)
+        if asleep:
+            self._next_plan = plan
+        else:
+            self._install(plan)
         self._threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
 
     @property
     def plan(self) -> Plan:
-        """The plan in force."""
+        """The plan in force; while suspended, that of the next step."""
         return self._schedule.plan
 
     @property
@@ -92,12 +99,17 @@ class Engine:
         return self._budget_nbytes
 
     @property
+    def smallest_nbytes(self) -> int:
+        """The fewest bytes of weights on the device that a step can run with."""
+        return smallest_budget(self.plan.blocks)
+
+    @property
     def held_nbytes(self) -> int:
         """Bytes of weights kept in host memory now."""
         return self._cache.held_nbytes
 
     @property
-    def arena_nbytes(self) -> int:
+    def device_nbytes(self) -> int:
         """Bytes of the slab on the device."""
         return self._arena.nbytes if self._arena is not None else 0
 
@@ -213,13 +225,26 @@ class Engine:
         plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
         with self._lock:
             self._budget_nbytes, self._next_plan = nbytes, plan
+            if self._arena is None:
+                self._schedule = Schedule(plan)
+
+    def suspend(self) -> None:
+        """Lets go of all memory on the device, until the next step begins. Not while a step runs."""
+        with self._lock:
+            if self._closed or self._arena is None:
+                return
+            if self._next_plan is None:
+                self._next_plan = self.plan  # from now on nothing more is loaded
+            self._let_loads_end()
+            self._binder.unbind_all()
+            self._let_go_of_arena()
 
     def make_room(self) -> int | None:
         """Halves the weights on the device and begins the step anew, after the device's memory ran out in it.
 
         Returns the new budget, or None if there are already as few as can be.
         """
-        smallest = smallest_budget(self.plan.blocks)
+        smallest = self.smallest_nbytes
         if self.plan.arena_nbytes <= smallest:
             return None
         self.set_budget(max(smallest, self.plan.arena_nbytes // 2))
@@ -234,14 +259,9 @@ class Engine:
             self._closed = True
             self._changed.notify_all()
         self._threads.join()
-        if self._upload is not None:
-            self._upload.drain()
         self._binder.unbind_all()
-        self._views = ()
-        self._upload = None
+        self._let_go_of_arena()
         self._cache.close()
-        if self._arena is not None:
-            self._arena.close()
 
     # The workers' side
 
@@ -308,9 +328,7 @@ class Engine:
         with self._lock:
             if self._next_plan is None:
                 return
-            while self._in_flight and self._settings.workers:
-                self._changed.wait(0.1)
-            self._in_flight = 0
+            self._let_loads_end()
             self._binder.unbind_all()
             self._install(self._next_plan)
             self._failure = None
@@ -320,15 +338,9 @@ class Engine:
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
         # What was there goes first: old and new together would break the budget.
-        if self._upload is not None:
-            self._upload.drain()
-        self._upload = None
-        self._views = ()
+        self._let_go_of_upload()
         if self._arena is not None and not plan.arena_nbytes <= self._arena.nbytes <= plan.budget_nbytes:
-            self._arena.close()
-            self._arena = None
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()  # else the allocator keeps it, and the next slab comes on top
+            self._let_go_of_arena()
         if self._arena is None:
             self._arena = Arena(plan.arena_nbytes, self._device)
         arena = self._arena
@@ -336,6 +348,26 @@ class Engine:
         self._cache.keep(*self._chosen(plan))
         self._views = tuple(arena.views(plan, i, self._dtype) for i in range(len(plan.blocks)))
         self._upload = self._make_upload(plan, arena)
+
+    def _let_loads_end(self) -> None:
+        """Returns when nothing is being loaded; a plan that waits, or the end, keeps more from being begun."""
+        while self._in_flight and self._settings.workers:
+            self._changed.wait(0.1)
+        self._in_flight = 0
+
+    def _let_go_of_upload(self) -> None:
+        if self._upload is not None:
+            self._upload.drain()
+        self._upload = None
+        self._views = ()
+
+    def _let_go_of_arena(self) -> None:
+        self._let_go_of_upload()
+        if self._arena is not None:
+            self._arena.close()
+            self._arena = None
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()  # else the allocator keeps it, and the next slab comes on top
 
     def _make_upload(self, plan: Plan, arena: Arena) -> Upload:
         staged = self._settings.staged

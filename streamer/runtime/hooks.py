@@ -11,6 +11,7 @@ from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.retry import retried_once
+from streamer.runtime.share import OnForward
 
 
 class StreamHooks:
@@ -20,9 +21,14 @@ class StreamHooks:
         root: the whole module: one forward of it is one step.
         blocks: with the engine's numbering.
         engine: that is called.
+        on_forward: told of the arguments of each forward of the whole module, before it begins.
     """
 
-    def __init__(self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine) -> None:
+    def __init__(
+        self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine, on_forward: OnForward | None = None
+    ) -> None:
+        if on_forward is not None:
+            root.register_forward_pre_hook(_told(on_forward), with_kwargs=True)
         root.register_forward_pre_hook(_ignoring(engine.begin_step))
         root.register_state_dict_pre_hook(_no_state_dict)
         for number, block in enumerate(blocks):
@@ -38,6 +44,13 @@ class StreamHooks:
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call(number)
+
+    return hook
+
+
+def _told(on_forward: OnForward) -> Callable[..., None]:
+    def hook(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        on_forward(args, kwargs)
 
     return hook
 

@@ -81,7 +81,7 @@ def test_a_prompt_gives_a_picture_with_what_it_was_made_from(run, tmp_path):
 
 def test_the_file_is_the_same_byte_for_byte_whatever_the_budget(run, tmp_path):
     for name, more in {
-        "1": ["--vram-budget", "6.46MB", "--no-prefetch", "--ram-budget", "0"],
+        "1": ["--vram-budget", "8.33MB", "--no-prefetch", "--ram-budget", "0"],
         "2": ["--vram-budget", "9MB", "--threads", "2", "--io", "mmap"],
         "3": ["--vram-budget", "unlimited", "--io", "pread", "--ram-budget", "1GB"],
     }.items():
@@ -167,7 +167,7 @@ ERRORS = {
     "zip": (lambda tmp: ["x", "--weights", bad_file(tmp, b"PK\x03\x04......")], "zip"),
     "cut short": (lambda tmp: ["x", "--weights", truncated(tmp)], "conv_in.weight"),
     "misfit": (lambda tmp: ["x", "--weights", misfit(tmp), "--model", "demo"], "surprise.weight"),
-    "budget": (lambda tmp: ["x", "--vram-budget", "1MB"], "The smallest that works is 6.46MB"),
+    "budget": (lambda tmp: ["x", "--vram-budget", "1MB"], "The smallest that works is 8.33MB"),
     "size": (lambda tmp: ["x", "--vram-budget", "4 bananas"], "4 bananas"),
     "device": (lambda tmp: ["x", "--device", "tpu"], "tpu"),
     "model": (lambda tmp: ["x", "--model", "not a model"], "not a model"),
@@ -186,9 +186,12 @@ ERRORS = {
     "another pipeline": (lambda tmp: ["x", "--model", model(tmp, b'{"_class_name": "FluxPipeline"}')], "FluxPipeline"),
     "half a download": (
         lambda tmp: ["x", "--model", model(tmp, None, "text_encoder/model.safetensors")],
-        "interrupted",
+        "the file is cut short",
     ),
-    "no vae's levels": (lambda tmp: ["x", "--model", model(tmp, None, "vae/config.json", b"{}")], "can't be loaded"),
+    "no vae's levels": (
+        lambda tmp: ["x", "--model", model(tmp, None, "vae/config.json", b"{}")],
+        "don't fit this model",
+    ),
 }
 
 
@@ -223,7 +226,7 @@ def test_the_first_use_says_that_the_demo_is_encoded(tmp_path):
 
 def test_ctrl_c_ends_within_two_seconds_and_leaves_nothing(cache, tmp_path):
     process = subprocess.Popen(
-        command("gen", "sun", "--steps", "1000", "--device", "cpu", "--vram-budget", "7MB", "-o", "sun.png"),
+        command("gen", "sun", "--steps", "1000", "--device", "cpu", "--vram-budget", "8.5MB", "-o", "sun.png"),
         cwd=tmp_path,
         env=environment(cache),
         stdout=subprocess.PIPE,
@@ -299,3 +302,21 @@ def test_no_host_memory_in_any_spelling(run):
     for size in ("0", "0MB", "0 GiB"):
         done = run("gen", "sun", *FAST, "-q", "--json", "--ram-budget", size)
         assert json.loads(done.stdout)["host_cache_nbytes"] == 0
+
+
+def test_tiles_are_told_and_in_the_summary_and_in_the_picture(run, tmp_path):
+    done = run("gen", "sun", "--steps", "1", "--width", "128", "--vae-tile", "64", "--json", "-o", "a.png")
+    assert done.returncode == 0, done.stderr
+    assert "in tiles of 64 pixels" in done.stderr
+    assert json.loads(done.stdout)["vae_tile"] == 64
+    with Image.open(tmp_path / "a.png") as picture:
+        assert json.loads(picture.text["streamer"])["vae_tile"] == "64"
+    off = run("gen", "sun", "--steps", "1", "--width", "128", "--vae-tile", "off", "--json", "-o", "b.png")
+    assert json.loads(off.stdout)["vae_tile"] is None
+
+
+@pytest.mark.parametrize("tile", ["-64", "0", "many", "9999999"])
+def test_a_tile_that_is_none_is_told(run, tile):
+    done = run("gen", "sun", f"--vae-tile={tile}")
+    assert done.returncode == 2
+    assert "--vae-tile" in done.stderr

@@ -130,3 +130,23 @@ def test_a_damaged_configuration_is_told_in_words(tmp_path, content):
         (tmp_path / "unet" / "config.json").write_text(content)
     with pytest.raises(ModelError, match=r"config\.json"):
         ModelDirectory("m", tmp_path, None).config("unet")
+
+
+def test_the_files_and_the_class_of_a_part(tmp_path):
+    (tmp_path / "model_index.json").write_text(
+        '{"text_encoder": [null, null], "text_encoder_2": ["transformers", "X"], "vae": 5}'
+    )
+    model = ModelDirectory("m", tmp_path, None)
+    assert model.part_class("text_encoder") is None
+    assert model.part_class("text_encoder_2") == "X"
+    for part in ("vae", "unet"):
+        with pytest.raises(ModelError, match=rf"model_index\.json says .* of {part}"):
+            model.part_class(part)
+    with pytest.raises(ModelError, match="text_encoder has no weights in safetensors"):
+        model.part_files("text_encoder")
+    (tmp_path / "text_encoder").mkdir()
+    half, plain = tmp_path / "text_encoder" / "model.fp16.safetensors", tmp_path / "text_encoder" / "model.safetensors"
+    half.touch()
+    assert model.part_files("text_encoder") == (half,)
+    plain.touch()
+    assert model.part_files("text_encoder") == (plain,)

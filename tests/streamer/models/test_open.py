@@ -22,7 +22,7 @@ from streamer.sources.lzr2 import Lzr2Source
 def test_weights_of_the_demos_unet_are_drawn_with_the_demo(demo_lzr2):
     with open_pipeline(PipelineOptions(weights=demo_lzr2), lambda line: None) as pipeline:
         assert pipeline.model_name == "demo"
-        assert pipeline.handle.plan.budget_nbytes == 16_000_000
+        assert pipeline.parts.budget_nbytes == 16_000_000
 
 
 def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):

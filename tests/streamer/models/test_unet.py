@@ -11,7 +11,8 @@ import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.models.demo import demo_directory
-from streamer.models.unet import empty_unet, execution_order, expected_tensors, stream_unet, unet_blocks
+from streamer.models.turns import execution_order
+from streamer.models.unet import empty_unet, expected_tensors, stream_unet, unet_blocks
 from streamer.plan import lay_out, smallest_budget
 from streamer.sources.lzr2 import Lzr2Source
 from streamer.sources.safetensors import SafetensorsSource

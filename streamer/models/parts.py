@@ -1,0 +1,293 @@
+"""A pipeline's parts under one budget: text encoders, U-Net and VAE, each streamed, taking turns on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamer.config import UNLIMITED, StreamSettings
+from streamer.errors import PartBudgetError, SettingError
+from streamer.models.activations import ActivationMeter
+from streamer.models.directory import ModelDirectory
+from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
+from streamer.models.unet import empty_unet, stream_unet
+from streamer.models.vae import (
+    SMALLEST_TILE,
+    empty_vae,
+    largest_tile,
+    load_small_rest,
+    pixels_per_latent,
+    set_tile,
+    stream_vae_half,
+)
+from streamer.runtime.attach import StreamHandle
+from streamer.runtime.share import OnForward, SharedBudget
+from streamer.sources.base import WeightSource
+from streamer.tiers.device_memory import PeakMeter, cap, context_nbytes
+
+_TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
+_TOKENS = 77
+_PICTURES = 4  # of the result's size that exist at one time: tiles, rows of tiles, and the picture put together
+_MEASURED_MARGIN = 1.05
+_PART_NAMES = {
+    "text_encoder": "the first text encoder",
+    "text_encoder_2": "the second text encoder",
+    "unet": "the U-Net",
+    "decoder": "the VAE's decoder",
+    "encoder": "the VAE's encoder",
+}
+
+
+@dataclass(frozen=True)
+class PictureSize:
+    """What of a request determines memory.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        guided: whether the U-Net computes two pictures at once, as classifier-free guidance needs.
+    """
+
+    width: int
+    height: int
+    guided: bool
+
+
+class PipelineParts:
+    """The modules of a pipeline, streamed under one budget. Owns their weights and workers.
+
+    Whatever pipeline the modules are put into, the budget holds: each forward says what it is about to need, and the
+    others make room. For one thread at a time.
+
+    Args:
+        model: gives configurations, and the weights of all but the U-Net.
+        unet: as `empty_unet` gives it.
+        source: of the U-Net's weights; closed with the parts, and if this fails.
+        settings: budgets and threads; ``vram_budget_nbytes`` is that of all parts and activations together.
+        device: to compute on.
+        dtype: to compute in.
+
+    Raises:
+        ModelError: a part is missing or damaged.
+        WeightsFileError: a part's file can't be used.
+        WeightsMismatchError: a part's file doesn't give all its weights.
+    """
+
+    def __init__(
+        self,
+        model: ModelDirectory,
+        unet: nn.Module,
+        source: WeightSource,
+        settings: StreamSettings,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._device = device
+        self._context_nbytes = context_nbytes(device)
+        self.share = SharedBudget(settings.vram_budget_nbytes, self._context_nbytes)
+        self._measured: dict[tuple[str, int], int] = {}
+        self._meters: dict[str, ActivationMeter] = {}
+        self._handles: dict[str, StreamHandle] = {}
+        self.modules: dict[str, nn.Module] = {}
+        vae_dtype = _vae_type(model.config("vae"), dtype)
+        on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
+        others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False)
+        try:
+            self._stream_unet(model, unet, source, on_demand, dtype)
+            for part in _TEXT_ENCODERS:
+                self._stream_text_encoder(model, part, others, dtype)
+            self._stream_vae(model, others, vae_dtype)
+        except BaseException:
+            source.close()
+            self.close()
+            raise
+        if settings.vram_budget_nbytes < UNLIMITED:
+            cap(device, max(1, settings.vram_budget_nbytes - self._context_nbytes))
+
+    @property
+    def unet(self) -> StreamHandle:
+        """The U-Net's."""
+        return self._handles["unet"]
+
+    @property
+    def handles(self) -> Mapping[str, StreamHandle]:
+        """Of every streamed module, by part."""
+        return self._handles
+
+    @property
+    def budget_nbytes(self) -> int:
+        """Of everything together."""
+        return self.share.nbytes
+
+    def prepare(self, size: PictureSize, tile: int | None = None) -> int | None:
+        """Makes sure that such a picture can be drawn within the budget, and sets the size of the VAE's tiles.
+
+        Args:
+            size: of the picture.
+            tile: side of a tile in pixels; 0: decode it whole; None: whole if it fits, else the largest that does.
+
+        Returns the side of the tiles in pixels, or None if the picture is decoded whole.
+
+        Raises:
+            SettingError: the tile's side is no multiple of four latents.
+            PartBudgetError: it can't; carries the smallest budget with which all parts can.
+        """
+        vae: Any = self.modules["vae"]
+        per_latent = pixels_per_latent(vae)
+        width, height = -(-size.width // per_latent), -(-size.height // per_latent)
+        picture = size.width * size.height * 3 * 4 * _PICTURES
+        self.share.reserved_nbytes = self._context_nbytes + picture
+        side: int | None
+        if tile is not None:
+            step = 4 * per_latent
+            if tile % step:
+                nearest = max(1, round(tile / step)) * step
+                raise SettingError(f"VAE tiles of {tile} pixels: they need a multiple of {step}.", f"Try {nearest}.")
+            side = tile // per_latent or None
+        else:
+            ring = 2 * self._handles["decoder"].smallest_nbytes
+            room = self.share.room(0) - ring
+            fits = self._decoding(width, height) <= room
+            side = None if fits else largest_tile(lambda n: self._decoding(n, n), room)
+        if side is not None and max(width, height) <= side:
+            side = None
+        activations = self._check(size, width, height, side, smaller_tiles=tile is None)
+        set_tile(vae, side)
+        self.share.expect(_PART_NAMES["unet"], activations)
+        return None if side is None else side * per_latent
+
+    def close(self) -> None:
+        """Stops all workers and lets go of all weights. Further calls do nothing."""
+        for handle in self._handles.values():
+            handle.close()
+
+    def __enter__(self) -> PipelineParts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stream_unet(
+        self, model: ModelDirectory, unet: nn.Module, source: WeightSource, settings: StreamSettings, dtype: torch.dtype
+    ) -> None:
+        config = model.config("unet")
+        on_forward = self._entering("unet", lambda: nn.Module.to(empty_unet(config), dtype))
+        self._handles["unet"] = stream_unet(unet, source, settings, self._device, dtype, on_forward)
+        self._joined("unet", "unet", unet, unet)
+
+    def _stream_text_encoder(
+        self, model: ModelDirectory, part: str, settings: StreamSettings, dtype: torch.dtype
+    ) -> None:
+        kind = model.part_class(part)
+        if kind is None:
+            return
+        config = model.config(part)
+        encoder = empty_text_encoder(kind, config, model.name)
+        on_forward = self._entering(part, lambda: _without_memory(empty_text_encoder(kind, config, ""), dtype))
+        files = model.part_files(part)
+        self._handles[part] = stream_text_encoder(encoder, files, settings, self._device, dtype, on_forward)
+        self._joined(part, part, encoder, encoder)
+
+    def _stream_vae(self, model: ModelDirectory, settings: StreamSettings, dtype: torch.dtype) -> None:
+        config = model.config("vae")
+        vae = empty_vae(config, model.name)
+        files = model.part_files("vae")
+        for half in ("decoder", "encoder"):
+            on_forward = self._entering(half, _half_of_vae(config, half, dtype))
+            self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
+            self._joined(half, "vae", getattr(vae, half), vae)
+        load_small_rest(vae, files, self._device, dtype)
+
+    def _entering(self, name: str, make_twin: Callable[[], nn.Module]) -> OnForward:
+        """What is called before each forward of this part."""
+        meter = self._meters[name] = ActivationMeter(make_twin)
+
+        def enter(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            calculated = meter(args, kwargs)
+            self.share.enter(_PART_NAMES[name], self._measured.get((name, calculated), calculated))
+            self._entered = (name, calculated)
+
+        return enter
+
+    def _joined(self, name: str, part: str, root: nn.Module, module: nn.Module) -> None:
+        self.modules[part] = module
+        self.share.add(_PART_NAMES[name], self._handles[name])
+        if self._device.type == "cuda":
+            self._measure(root)
+
+    def _measure(self, root: nn.Module) -> None:
+        """From its second forward of a kind on, a part's activations are what the allocator counted in the first."""
+        meter = PeakMeter(self._device)
+
+        def begin(*_: object) -> None:  # after the engine's own hook: the slab is there and doesn't count
+            meter.begin()
+
+        def end(*_: object) -> None:
+            self._measured.setdefault(self._entered, int(meter.peak_nbytes() * _MEASURED_MARGIN))
+
+        root.register_forward_pre_hook(begin)
+        root.register_forward_hook(end)
+
+    def _decoding(self, width: int, height: int) -> int:
+        """Bytes of activations for decoding so many latents."""
+        vae: Any = self.modules["vae"]
+        latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=vae.dtype, device="meta")
+        return self._meters["decoder"]((latents,), {})
+
+    def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
+        """Returns the U-Net's activations only if every part can run."""
+        needs = {part: self._encoding(part) for part in _TEXT_ENCODERS if part in self._handles}
+        needs["unet"] = self._denoising(width, height, 2 if size.guided else 1)
+        if smaller_tiles:
+            tile = (min(width, SMALLEST_TILE), min(height, SMALLEST_TILE))
+        else:
+            tile = (width, height) if side is None else (min(width, side), min(height, side))
+        needs["decoder"] = self._decoding(*tile)
+        smallest = {part: self.share.smallest(_PART_NAMES[part], needs[part]) for part in needs}
+        part = max(smallest, key=lambda part: smallest[part])
+        if smallest[part] > self.share.nbytes:
+            raise PartBudgetError(self.share.nbytes, smallest[part], _PART_NAMES[part], needs[part])
+        return needs["unet"]
+
+    def _encoding(self, part: str) -> int:
+        tokens = torch.empty((1, _TOKENS), dtype=torch.long, device="meta")
+        return self._meters[part]((tokens,), {"output_hidden_states": True})
+
+    def _denoising(self, width: int, height: int, batch: int) -> int:
+        unet: Any = self.modules["unet"]
+        dtype, config = unet.dtype, unet.config
+
+        def empty(*shape: int) -> torch.Tensor:
+            return torch.empty(shape, dtype=dtype, device="meta")
+
+        added = {}
+        if config.addition_embed_type == "text_time":
+            n_ids = 6 if "text_encoder" in self._handles else 5  # the refiner has one more for its score, one less else
+            pooled = config.projection_class_embeddings_input_dim - n_ids * config.addition_time_embed_dim
+            added = {"text_embeds": empty(batch, pooled), "time_ids": empty(batch, n_ids)}
+        return self._meters["unet"](
+            (empty(batch, config.in_channels, height, width), torch.empty((), device="meta")),
+            {"encoder_hidden_states": empty(batch, _TOKENS, config.cross_attention_dim), "added_cond_kwargs": added},
+        )
+
+
+def _vae_type(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
+    """Where half precision overflows, single is computed with, as the stock pipelines do."""
+    return torch.float32 if dtype == torch.float16 and config.get("force_upcast", True) else dtype
+
+
+def _without_memory(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The encoder on the meta device, buffers included."""
+    return encoder.to("meta", dtype)
+
+
+def _half_of_vae(config: Mapping[str, Any], half: str, dtype: torch.dtype) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        module: nn.Module = getattr(empty_vae(config, ""), half)
+        return module.to(dtype)
+
+    return make

@@ -1,0 +1,157 @@
+"""The VAE, streamed: decoder and encoder each in blocks, and the tiles of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+
+from streamer.config import StreamSettings
+from streamer.errors import ModelError
+from streamer.models.blocks import find_blocks
+from streamer.models.part_weights import open_part
+from streamer.models.turns import execution_order
+from streamer.runtime.attach import StreamHandle, attach
+from streamer.runtime.share import OnForward
+
+_BLOCK_KINDS = ("ResnetBlock2D", "Attention", "Downsample2D", "Upsample2D")
+# Attention's layers had other names in the first years of the library.
+_FORMER_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+TILE_STEP = 8
+"""Latents. A tile's side is a multiple, so that its overlap of a quarter is whole and even."""
+
+SMALLEST_TILE = 32
+"""Latents. Smaller tiles see so little of the picture that their colours differ visibly."""
+
+LARGEST_TILE = 512
+
+
+def empty_vae(config: Mapping[str, Any], name: str) -> AutoencoderKL:
+    """A VAE of this configuration whose parameters have shapes and no memory.
+
+    Args:
+        config: as in a model directory's ``vae/config.json``.
+        name: of the model, for errors.
+
+    Raises:
+        ModelError: the configuration makes no sense.
+    """
+    try:
+        with torch.device("meta"):
+            vae = AutoencoderKL.from_config(dict(config))
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        problem = f"its vae/config.json describes no VAE that can be built ({type(error).__name__}: {error})."
+        raise ModelError(name, problem) from error
+    return vae.eval()
+
+
+def stream_vae_half(
+    vae: AutoencoderKL,
+    half: str,
+    files: tuple[Path, ...],
+    settings: StreamSettings,
+    device: torch.device,
+    dtype: torch.dtype,
+    on_forward: OnForward,
+) -> StreamHandle:
+    """The VAE's decoder or encoder runs with weights that stream from the files; until then it takes no device memory.
+
+    Args:
+        vae: as `empty_vae` gives it.
+        half: ``decoder`` or ``encoder``.
+        files: safetensors with all of the VAE's weights.
+        settings: budgets and threads.
+        device: to compute on.
+        dtype: to compute in.
+        on_forward: told of the arguments before each forward.
+
+    Raises:
+        WeightsFileError: a file can't be used.
+        WeightsMismatchError: the files don't give all weights.
+    """
+    module: nn.Module = getattr(vae, half)
+    source = open_part(files, module, lambda key: _names(f"{half}.{key}"))
+    blocks = find_blocks(module, _BLOCK_KINDS)
+    order = execution_order(blocks)
+    return attach(module, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+
+
+def load_small_rest(vae: AutoencoderKL, files: tuple[Path, ...], device: torch.device, dtype: torch.dtype) -> None:
+    """Gives the two 1x1 convolutions between latents and halves their weights; they always stay on the device.
+
+    Args:
+        vae: as `empty_vae` gives it.
+        files: safetensors with all of the VAE's weights.
+        device: to compute on.
+        dtype: to compute in.
+
+    Raises:
+        WeightsFileError: a file can't be used.
+        WeightsMismatchError: the files don't give all weights.
+    """
+    for name in ("quant_conv", "post_quant_conv"):
+        conv = getattr(vae, name)
+        if conv is None:
+            continue
+        source = open_part(files, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
+        try:
+            for key, empty in tuple(conv.named_parameters()):
+                values = torch.empty(empty.shape, dtype=dtype)
+                source.read_into(key, values)
+                conv._parameters[key] = nn.Parameter(values.to(device), requires_grad=False)
+        finally:
+            source.close()
+
+
+def _names(key: str) -> tuple[str, ...]:
+    former = key
+    for now, then in _FORMER_NAMES.items():
+        former = former.replace(now, then)
+    return (key, former)
+
+
+def pixels_per_latent(vae: AutoencoderKL) -> int:
+    """How many pixels a latent is wide."""
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
+def largest_tile(nbytes_of: Callable[[int], int], room_nbytes: int) -> int:
+    """The side in latents of the largest square whose decoding fits, a multiple of `TILE_STEP`; at least the smallest.
+
+    Args:
+        nbytes_of: side in latents to bytes that decoding such a square needs; grows with the side.
+        room_nbytes: for it.
+    """
+    low, high = SMALLEST_TILE // TILE_STEP, LARGEST_TILE // TILE_STEP
+    while low < high:
+        middle = (low + high + 1) // 2
+        if nbytes_of(middle * TILE_STEP) <= room_nbytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * TILE_STEP
+
+
+def set_tile(vae: AutoencoderKL, side: int | None) -> None:
+    """Larger pictures than this are decoded and encoded in overlapping tiles.
+
+    Args:
+        vae: of the pipeline.
+        side: of a tile, in latents, a multiple of 4; None: every picture whole.
+    """
+    vae.use_tiling = side is not None
+    if side is not None:
+        vae.tile_latent_min_size = side
+        vae.tile_sample_min_size = side * pixels_per_latent(vae)
+
+
+def tile_in_use(vae: AutoencoderKL, width: int, height: int) -> int | None:
+    """The side in pixels of the tiles in which a picture of this size is decoded; None: whole."""
+    if not vae.use_tiling or max(width, height) <= vae.tile_sample_min_size:
+        return None
+    return int(vae.tile_sample_min_size)

@@ -1,0 +1,149 @@
+"""One budget for several streamed modules: text encoders, U-Net and VAE take turns on the device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from streamer.errors import PartBudgetError
+
+
+class Member(Protocol):
+    """A streamed module as the shared budget sees it."""
+
+    @property
+    def total_nbytes(self) -> int:
+        """Of all its weights on the device, if all of them stay."""
+        ...
+
+    @property
+    def smallest_nbytes(self) -> int:
+        """The fewest bytes of weights on the device that it can run with."""
+        ...
+
+    @property
+    def device_nbytes(self) -> int:
+        """That its weights take on the device now; 0 while it is suspended."""
+        ...
+
+    @property
+    def budget_nbytes(self) -> int:
+        """Most bytes of its weights on the device."""
+        ...
+
+    def set_budget(self, nbytes: int) -> None:
+        """From its next step on no more weights than this are on the device."""
+        ...
+
+    def suspend(self) -> None:
+        """It lets go of all device memory until its next step."""
+        ...
+
+
+class SharedBudget:
+    """At any time the weights of all members, what always stays, and the activations of the one that runs fit in.
+
+    The member that runs has precedence: others keep their weights on the device only where all that it can use fits
+    beside them; those that ran longest ago go first. Thread-safe; one member runs at a time.
+
+    Args:
+        nbytes: the budget.
+        reserved_nbytes: of it, for what isn't a member's: the device's context.
+    """
+
+    def __init__(self, nbytes: int, reserved_nbytes: int = 0) -> None:
+        self._nbytes = nbytes
+        self._reserved_nbytes = reserved_nbytes
+        self._lock = threading.RLock()
+        self._members: dict[str, Member] = {}  # those that ran longest ago first
+
+    @property
+    def nbytes(self) -> int:
+        """The whole budget. May be set; it holds from the next forward of any member on."""
+        return self._nbytes
+
+    @nbytes.setter
+    def nbytes(self, nbytes: int) -> None:
+        """From the next forward of any member on."""
+        self._nbytes = nbytes
+
+    @property
+    def reserved_nbytes(self) -> int:
+        """Of the budget, for what isn't a member's. May be set; it holds from the next forward of any member on."""
+        return self._reserved_nbytes
+
+    @reserved_nbytes.setter
+    def reserved_nbytes(self, nbytes: int) -> None:
+        """From the next forward of any member on."""
+        self._reserved_nbytes = nbytes
+
+    def add(self, name: str, member: Member) -> None:
+        """The member shares the budget from now on.
+
+        Args:
+            name: what a person calls it, unique here.
+            member: asleep still.
+        """
+        with self._lock:
+            self._members[name] = member
+
+    def room(self, activations_nbytes: int) -> int:
+        """Bytes for weights beside what always stays and these activations; may be below 0."""
+        return self._nbytes - self._reserved_nbytes - activations_nbytes
+
+    def smallest(self, name: str, activations_nbytes: int) -> int:
+        """The smallest budget with which the member can run."""
+        return self._reserved_nbytes + activations_nbytes + self._members[name].smallest_nbytes
+
+    def enter(self, name: str, activations_nbytes: int) -> None:
+        """The member is about to run: it gets all the room it can use, and others give up what stands in its way.
+
+        Args:
+            name: of the member.
+            activations_nbytes: that its forward needs beside weights.
+
+        Raises:
+            PartBudgetError: the member can't run within the budget; carries the smallest with which it can.
+        """
+        with self._lock:
+            member = self._members.pop(name)
+            others = tuple(self._members.values())
+            self._members[name] = member
+            room = self.room(activations_nbytes)
+            if room < member.smallest_nbytes:
+                raise PartBudgetError(self._nbytes, self.smallest(name, activations_nbytes), name, activations_nbytes)
+            wanted = min(member.total_nbytes, room)
+            for other in others:
+                if wanted + _on_device(others) <= room:
+                    break
+                other.suspend()
+            budget = min(member.total_nbytes, room - _on_device(others))
+            if budget != member.budget_nbytes:
+                member.set_budget(budget)
+
+    def expect(self, name: str, activations_nbytes: int) -> None:
+        """The member's plan becomes the one that it will have when it runs alone with these activations.
+
+        Raises:
+            BudgetError: it can't run within the budget.
+        """
+        with self._lock:
+            member = self._members[name]
+            budget = min(member.total_nbytes, self.room(activations_nbytes))
+            if budget != member.budget_nbytes and not member.device_nbytes:
+                member.set_budget(budget)
+
+    def suspend_all(self) -> None:
+        """Nobody's weights are on the device."""
+        with self._lock:
+            for member in self._members.values():
+                member.suspend()
+
+
+def _on_device(members: tuple[Member, ...]) -> int:
+    return sum(member.device_nbytes for member in members)
+
+
+OnForward = Callable[[tuple[object, ...], dict[str, object]], None]
+"""Told of a forward's arguments before it begins."""

@@ -1,0 +1,77 @@
+"""Memory beside weights, told from shapes and compared with what a real forward holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from streamer.models import activations
+from streamer.models.activations import ActivationMeter
+from tests.streamer.models.live_memory import LiveMemory
+
+
+class Chain(nn.Module):
+    """Two layers one after the other: at most three results of 4 KiB live at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 1024)
+        self.second = nn.Linear(1024, 1024)
+
+    def forward(self, x: torch.Tensor, *, scale: float = 1.0) -> torch.Tensor:
+        return torch.tanh(self.second(self.first(x))) * scale
+
+
+class Attention(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return scaled_dot_product_attention(x, x, x)
+
+
+@pytest.fixture(autouse=True)
+def no_margin(monkeypatch):
+    monkeypatch.setattr(activations, "_MARGIN", 1.0)
+
+
+def on_meta(kind: type[nn.Module]) -> nn.Module:
+    with torch.device("meta"):
+        return kind()
+
+
+def test_as_much_as_a_real_forward_holds():
+    meter = ActivationMeter(lambda: on_meta(Chain))
+    x, chain = torch.zeros(3, 8), Chain()
+    with torch.no_grad(), LiveMemory() as live:
+        chain(x)
+    assert meter((x,), {}) == live.peak_nbytes > 0
+
+
+def test_results_that_are_let_go_of_do_not_count():
+    nbytes = ActivationMeter(lambda: on_meta(Chain))((torch.zeros(1, 8),), {})
+    assert nbytes == 2 * 4096
+
+
+def test_attention_does_not_write_its_scores_out():
+    x = torch.empty(1, 2, 1000, 8, device="meta")
+    assert ActivationMeter(Attention)((x,), {}) == x.nbytes
+
+
+def test_it_grows_with_the_arguments_and_is_found_once_for_each_kind():
+    made = []
+    meter = ActivationMeter(lambda: made.append(1) or on_meta(Chain))
+    one, two = meter((torch.zeros(1, 8),), {}), meter((torch.zeros(2, 8),), {})
+    assert two == 2 * one
+    assert meter((torch.ones(1, 8),), {"scale": 1.0}) == one
+    assert made == [1]
+
+
+def test_what_the_copy_does_not_know_is_taken_to_need_the_most_so_far():
+    meter = ActivationMeter(lambda: on_meta(Chain))
+    assert meter((torch.zeros(1, 9),), {}) == 0
+    known = meter((torch.zeros(5, 8),), {})
+    assert meter((torch.zeros(1, 8),), {"adapter": torch.zeros(1)}) == known
+
+
+def test_the_module_is_only_asked_for_when_it_is_needed():
+    ActivationMeter(lambda: pytest.fail("too early"))

@@ -1,0 +1,118 @@
+"""One budget for several modules: laws over random forwards, and what happens to those that don't run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.errors import PartBudgetError
+from streamer.runtime.share import SharedBudget
+
+
+@dataclass
+class FakeMember:
+    """Takes all it may of the device when it runs."""
+
+    total_nbytes: int
+    smallest_nbytes: int
+    budget_nbytes: int = 1 << 62
+    device_nbytes: int = 0
+    budgets: list[int] = field(default_factory=list)
+
+    def set_budget(self, nbytes: int) -> None:
+        assert nbytes >= self.smallest_nbytes
+        self.budget_nbytes = nbytes
+        self.budgets.append(nbytes)
+
+    def suspend(self) -> None:
+        self.device_nbytes = 0
+
+    def run(self) -> None:
+        self.device_nbytes = min(self.total_nbytes, self.budget_nbytes)
+
+
+def sharing(budget: int, reserved: int = 0, **members: FakeMember) -> SharedBudget:
+    share = SharedBudget(budget, reserved)
+    for name, member in members.items():
+        share.add(name, member)
+    return share
+
+
+sizes = st.tuples(st.integers(0, 50), st.integers(0, 100)).map(lambda pair: FakeMember(sum(pair), pair[0]))
+
+
+@given(
+    st.lists(sizes, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=20),
+    st.integers(1, 250),
+    st.integers(0, 20),
+)
+def test_weights_activations_and_what_stays_never_exceed_the_budget(members, forwards, budget, reserved):
+    share = sharing(budget, reserved, **{str(i): member for i, member in enumerate(members)})
+    for number, activations in forwards:
+        member = members[number % len(members)]
+        room = budget - reserved - activations
+        if room < member.smallest_nbytes:
+            with pytest.raises(PartBudgetError) as caught:
+                share.enter(str(number % len(members)), activations)
+            assert caught.value.smallest_nbytes == reserved + activations + member.smallest_nbytes > budget
+            continue
+        share.enter(str(number % len(members)), activations)
+        member.run()
+        assert sum(m.device_nbytes for m in members) + activations + reserved <= budget
+        # The one that runs has all that it can use.
+        assert member.device_nbytes == min(member.total_nbytes, room)
+
+
+def test_others_stay_where_there_is_room_for_all():
+    a, b = FakeMember(10, 1), FakeMember(20, 1)
+    share = sharing(40, a=a, b=b)
+    for _ in range(3):
+        share.enter("a", 5)
+        a.run()
+        share.enter("b", 5)
+        b.run()
+    assert (a.device_nbytes, b.device_nbytes) == (10, 20)
+    assert (len(a.budgets), len(b.budgets)) == (1, 1)  # a budget that stays the same is not set again
+
+
+def test_those_that_ran_longest_ago_go_first():
+    members = {name: FakeMember(10, 1) for name in "abc"}
+    share = sharing(25, **members)
+    for name in "abc":
+        share.enter(name, 0)
+        members[name].run()
+    assert [members[name].device_nbytes for name in "abc"] == [0, 10, 10]
+    share.enter("b", 0)
+    share.enter("a", 0)
+    assert [members[name].device_nbytes for name in "bc"] == [10, 0]
+
+
+def test_a_new_budget_holds_from_the_next_forward_on():
+    a = FakeMember(100, 10)
+    share = sharing(50, 5, a=a)
+    share.enter("a", 0)
+    assert a.budgets == [45]
+    share.nbytes, share.reserved_nbytes = 90, 10
+    share.enter("a", 20)
+    assert a.budgets == [45, 60]
+    assert (share.room(20), share.smallest("a", 20)) == (60, 40)
+
+
+def test_what_is_expected_is_only_told_to_who_sleeps():
+    a = FakeMember(100, 10)
+    share = sharing(50, a=a)
+    share.expect("a", 10)
+    assert a.budgets == [40]
+    a.run()
+    share.expect("a", 30)
+    assert a.budgets == [40]
+
+
+def test_all_can_be_suspended():
+    a, b = FakeMember(10, 1, device_nbytes=10), FakeMember(10, 1, device_nbytes=5)
+    sharing(50, a=a, b=b).suspend_all()
+    assert (a.device_nbytes, b.device_nbytes) == (0, 0)
