@@ -165,7 +165,7 @@ class Drawing:
             step.seconds,
             step.work.loaded_nbytes,
             step.stall_share,
-            handle.device_nbytes,
+            handle.plan.arena_nbytes,
             self._process.memory_info().rss,
         )
 
