@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from streamer.plan import Plan
-from streamer.plan.block import ALIGNMENT
+from streamer.plan.alignment import ALIGNMENT
 
 
 class Arena:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.plan import Plan, lay_out, make_plan, smallest_budget
-from streamer.plan.block import ALIGNMENT
+from streamer.plan.alignment import ALIGNMENT
 from streamer.tiers.arena import Arena, tensor_views
 
 CPU = torch.device("cpu")
