@@ -26,6 +26,7 @@ from streamer.tiers.arena import Arena
 from streamer.tiers.host_cache import HostCache, choose
 from streamer.tiers.page_cache import keys_to_drop
 from streamer.tiers.staging import StagingPool
+from streamer.tiers.targets import write
 from streamer.tiers.upload import DirectUpload, StagedUpload, Upload
 
 _STAGING_BUFFERS = 2  # one is written while the other is copied
@@ -264,24 +265,16 @@ class Engine:
 
     def _load(self, claim: Claim) -> None:
         try:
-            place = self.plan.blocks[claim.block].tensors[claim.tensor]
-            if claim.tensor == 0:
-                self._read_ahead(claim.block)
             upload = self._upload
-            targets = upload.targets(claim.block) if upload is not None else None
-            if upload is None or targets is None:
+            if upload is None or not (upload.holds(claim.block) or self._read(claim, upload)):
                 return
-            started = time.perf_counter()
-            self.account.reads.take()
-            self._source.read_into(place.key, targets[claim.tensor])
-            decoded = time.perf_counter()
-            self.account.loaded(self.plan.blocks[claim.block].name, place, started, decoded)
             with self._lock:
                 complete = self._schedule.is_last(claim)
             if complete:
-                nbytes = upload.send(claim.block)
-                if nbytes:
-                    self.account.sent(self.plan.blocks[claim.block].name, decoded, time.perf_counter(), nbytes)
+                started = time.perf_counter()
+                moved = upload.send(claim.block)
+                if any(moved):
+                    self.account.sent(self.plan.blocks[claim.block].name, started, time.perf_counter(), *moved)
                 with self._lock:
                     self._schedule.arrived(claim.block)
         finally:
@@ -289,11 +282,27 @@ class Engine:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _read_ahead(self, block: int) -> None:
+    def _read(self, claim: Claim, upload: Upload) -> bool:
+        """Writes one tensor to where its block is sent from; False once stopped."""
+        block = self.plan.blocks[claim.block]
+        place = block.tensors[claim.tensor]
+        if claim.tensor == 0:
+            self._read_ahead(claim.block, upload)
+        targets = upload.targets(claim.block)
+        if targets is None:
+            return False
+        started = time.perf_counter()
+        self.account.reads.take()
+        write(self._source, place.key, targets[claim.tensor])
+        self.account.loaded(block.name, place, started, time.perf_counter())
+        return True
+
+    def _read_ahead(self, block: int, upload: Upload) -> None:
         """Tells the system what is read after this block: storage then works while this one is decoded."""
         following = self.plan.loaded_next.get(block)
-        for place in self.plan.blocks[following].tensors if following is not None else ():
-            self._source.will_need(place.key)
+        if following is not None and not upload.holds(following):
+            for place in self.plan.blocks[following].tensors:
+                self._source.will_need(place.key)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -338,10 +347,9 @@ class Engine:
         self._upload = self._make_upload(plan, arena)
 
     def _make_upload(self, plan: Plan, arena: Arena) -> Upload:
-        staged = self._settings.staged
-        if not (self._device.type != "cpu" if staged is None else staged):
+        if not self._settings.stages_for(self._device.type):
             return DirectUpload(self._views)
-        largest = max(block.nbytes for block in plan.blocks)
+        largest = max(plan.upload_nbytes(i) for i in range(len(plan.blocks)))
         pool = StagingPool(_STAGING_BUFFERS, largest, pinned=self._device.type == "cuda")
         return StagedUpload(plan, arena, self._dtype, self._device, pool, self._stopping)
 
@@ -350,7 +358,7 @@ class Engine:
 
     def _chosen(self, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
         """The keys to keep in host memory, and those that shall leave the system's page cache once read."""
-        ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident]
+        ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
         groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
         settings = self._settings
         kept = choose(self._below, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)

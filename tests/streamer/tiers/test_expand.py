@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -71,6 +71,7 @@ def records(draw: st.DrawFn) -> bytes:
     return reference.lzr2(reference.record("a", (rows, columns), d, offset, scale, indices, overlay))
 
 
+@settings(deadline=None)  # the first compiles the decoder
 @given(records(), st.integers(LEAST_SCRATCH_NBYTES, 40_000))
 def test_any_record_has_the_bits_that_the_decoder_gives(data, scratch_nbytes):
     # Offsets and scales may be infinite, and infinity times zero is NaN.
