@@ -75,6 +75,8 @@ class StreamSettings:
             None: what the device needs.
         page_cache_nbytes: of the system's page cache that the weight file may take. Of a larger file a fixed part
             stays there, and the rest leaves it once read.
+        device_decode: blocks may move and stay in their packed form, and be expanded on the device, where that moves
+            fewer bytes in a step. It needs staging. None: on a CUDA device.
 
     Raises:
         SettingError: a number is out of its range.
@@ -86,6 +88,7 @@ class StreamSettings:
     staged: bool | None = None
     hold_only_smaller: bool = False
     page_cache_nbytes: int = UNLIMITED
+    device_decode: bool | None = None
 
     def __post_init__(self) -> None:
         if self.vram_budget_nbytes < 1:
@@ -94,3 +97,17 @@ class StreamSettings:
             raise SettingError(f"A host budget of {self.ram_budget_nbytes} bytes: it can't be below 0.")
         if not 0 <= self.workers <= 64:
             raise SettingError(f"{self.workers} decode threads: between 0 and 64 can be used.")
+        if self.device_decode and self.staged is False:
+            raise SettingError("Decoding on the device needs staging: weights decoded into their slots don't move.")
+
+    def decodes_on(self, device_type: str) -> bool:
+        """Whether blocks may move packed to a device of this type, such as ``cuda``."""
+        if self.device_decode is not None:
+            return self.device_decode
+        return device_type == "cuda" and self.staged is not False
+
+    def stages_for(self, device_type: str) -> bool:
+        """Whether weights pass through staging buffers on their way to a device of this type."""
+        if self.staged is not None:
+            return self.staged
+        return device_type != "cpu" or bool(self.device_decode)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-ALIGNMENT = 512
-"""Bytes. What device allocators align to; another alignment can select another kernel and change the last bit."""
-
-
-def align(nbytes: int, alignment: int = ALIGNMENT) -> int:
-    """The smallest multiple of ``alignment`` that is at least ``nbytes``."""
-    return -(-nbytes // alignment) * alignment
+from streamer.plan.alignment import align
+from streamer.plan.packed import InflatedSizes, PackedForm, pack
 
 
 @dataclass(frozen=True)
@@ -22,7 +17,7 @@ class TensorPlace:
     Attributes:
         key: the tensor's name in the weights.
         shape: as the module has it.
-        offset: bytes from the start of the block, a multiple of `ALIGNMENT`.
+        offset: bytes from the start of the block, a multiple of `alignment.ALIGNMENT`.
         nbytes: of the tensor in the compute type, without padding.
     """
 
@@ -39,9 +34,10 @@ class Block:
     Attributes:
         name: of the module, unique in the plan.
         tensors: in the order in which they are loaded.
-        nbytes: that the block takes on the device, padding included; a multiple of `ALIGNMENT`.
+        nbytes: that the block takes on the device, padding included; a multiple of `alignment.ALIGNMENT`.
         pinned: it must always stay (the small rest, which has no turn of its own).
         runway: small and much computed: kept before others, so that others have time to arrive.
+        packed: the form of fewer bytes in which it can move and be kept; None if there is none.
     """
 
     name: str
@@ -49,6 +45,7 @@ class Block:
     nbytes: int
     pinned: bool = False
     runway: bool = False
+    packed: PackedForm | None = None
 
 
 def lay_out(
@@ -58,6 +55,7 @@ def lay_out(
     *,
     pinned: bool = False,
     runway: bool = False,
+    inflated: Sequence[InflatedSizes | None] = (),
 ) -> Block:
     """A block whose tensors lie one after the other, each aligned as an allocator would.
 
@@ -65,6 +63,9 @@ def lay_out(
         name: of the block.
         tensors: key and shape of each.
         itemsize: bytes of one weight in the compute type.
+        pinned: see `Block`.
+        runway: see `Block`.
+        inflated: sizes of each tensor in its inflated form, where it has one; empty: the device can't expand them.
     """
     places: list[TensorPlace] = []
     offset = 0
@@ -72,4 +73,5 @@ def lay_out(
         nbytes = math.prod(shape) * itemsize
         places.append(TensorPlace(key, shape, offset, nbytes))
         offset = align(offset + nbytes)
-    return Block(name, tuple(places), offset, pinned, runway)
+    packed = pack([place.nbytes for place in places], inflated) if inflated else None
+    return Block(name, tuple(places), offset, pinned, runway, packed)

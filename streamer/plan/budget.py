@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamer.errors import BudgetError
-from streamer.plan.block import ALIGNMENT, Block
+from streamer.plan.alignment import ALIGNMENT
+from streamer.plan.block import Block
 from streamer.plan.order import neighbours, streamed_turns
 from streamer.plan.residency import keep_order
 
@@ -16,12 +17,20 @@ class Division:
     """One budget, divided.
 
     Attributes:
-        resident: blocks that stay, pinned ones included.
-        ring_nbytes: for the blocks that stream; 0 when nothing does. A multiple of `ALIGNMENT`.
+        resident: blocks that stay, dense, pinned ones included.
+        ring_nbytes: for the other blocks; 0 when there are none. A multiple of `ALIGNMENT`.
+        kept: blocks that stay in their packed form, and are expanded into the ring at each turn.
+        packed: blocks that move in their packed form, kept ones included.
+        landing_nbytes: where packed blocks that aren't kept arrive, before they are expanded.
+        scratch_nbytes: that expanding works in.
     """
 
     resident: frozenset[int]
     ring_nbytes: int
+    kept: frozenset[int] = frozenset()
+    packed: frozenset[int] = frozenset()
+    landing_nbytes: int = 0
+    scratch_nbytes: int = 0
 
 
 def smallest_budget(blocks: Sequence[Block]) -> int:

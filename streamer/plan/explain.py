@@ -10,7 +10,7 @@ from streamer.plan.plan import Plan
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One block as a row of a table."""
+    """One block as a row of a table: ``stays`` dense or packed; ``nbytes`` on the device while it runs."""
 
     name: str
     nbytes: int
@@ -27,7 +27,7 @@ def rows(plan: Plan) -> tuple[PlanRow, ...]:
         PlanRow(
             name=plan.blocks[i].name,
             nbytes=plan.blocks[i].nbytes,
-            stays=i in plan.resident,
+            stays=i in plan.resident or i in plan.kept,
             offset=plan.slots[i].offset,
             turns=plan.order.count(i),
         )
@@ -36,13 +36,18 @@ def rows(plan: Plan) -> tuple[PlanRow, ...]:
 
 
 def cycle_picture(plan: Plan, width: int = 72) -> str:
-    """The cycle as a line of characters: ``#`` for bytes that stay, ``.`` for bytes that stream, in order of turns."""
+    """The cycle as a line of characters, in order of turns.
+
+    ``#`` for bytes that stay, ``+`` for bytes that are expanded at each turn from a packed form that stays, ``.`` for
+    bytes that stream.
+    """
     total = sum(plan.blocks[i].nbytes for i in plan.order) or 1
     line: list[str] = []
     done = 0
     for i in plan.order:
         done += plan.blocks[i].nbytes
-        line.extend(("#" if i in plan.resident else ".") * (round(done * width / total) - len(line)))
+        mark = "#" if i in plan.resident else "+" if i in plan.kept else "."
+        line.extend(mark * (round(done * width / total) - len(line)))
     return "".join(line)
 
 
@@ -51,6 +56,13 @@ def summary(plan: Plan) -> str:
     budget = f"a budget of {format_size(plan.budget_nbytes)}"
     if len(plan.resident) == len(plan.blocks):
         return f"All {len(plan.blocks)} blocks ({format_size(plan.total_nbytes)}) stay on the device, within {budget}."
+    if plan.packed:
+        moving = len(plan.packed - plan.kept)
+        return (
+            f"{len(plan.resident | plan.kept)} of {len(plan.blocks)} blocks stay on the device "
+            f"({format_size(plan.resident_nbytes)}), {len(plan.kept)} of them packed; "
+            f"{format_size(plan.streamed_nbytes)} stream in each step, {moving} blocks of them packed, within {budget}."
+        )
     return (
         f"{len(plan.resident)} of {len(plan.blocks)} blocks stay on the device ({format_size(plan.resident_nbytes)}), "
         f"{format_size(plan.streamed_nbytes)} stream in each step, within {budget}."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from streamer.plan.block import Block
-from streamer.plan.budget import divide
+from streamer.plan.budget import Division
 from streamer.plan.order import neighbours, streamed_turns
+from streamer.plan.packed_budget import divide_best, moved_nbytes
 from streamer.plan.placement import Slot, crowded, place_in_ring, place_side_by_side
 
 
@@ -19,8 +20,11 @@ class Plan:
     Attributes:
         blocks: all, in the caller's numbering.
         order: the block of each turn of one step; blocks without a turn are loaded on demand.
-        resident: blocks that stay once loaded.
-        slots: of each block, by its number.
+        division: of the budget: which blocks stay dense, which packed, and which move packed.
+        slots: of each block, by its number, for its weights.
+        kept_slots: of each block that stays packed, for its packed form.
+        landing: where the packed form of the other blocks arrives, one at a time.
+        scratch: what expanding works in.
         arena_nbytes: of the slab; never above the budget.
         budget_nbytes: that it was made for.
         double_buffered: every block that streams can arrive while the one before it in the stream runs, the first of
@@ -29,16 +33,34 @@ class Plan:
 
     blocks: tuple[Block, ...]
     order: tuple[int, ...]
-    resident: frozenset[int]
+    division: Division
     slots: tuple[Slot, ...]
+    kept_slots: Mapping[int, Slot]
+    landing: Slot
+    scratch: Slot
     arena_nbytes: int
     budget_nbytes: int
     double_buffered: bool
 
+    @property
+    def resident(self) -> frozenset[int]:
+        """Blocks whose weights stay once loaded."""
+        return self.division.resident
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Blocks that stay in their packed form once loaded, and are expanded at each turn."""
+        return self.division.kept
+
+    @property
+    def packed(self) -> frozenset[int]:
+        """Blocks that come to the device in their packed form: those that are kept so, and others."""
+        return self.division.packed
+
     @cached_property
     def streamed(self) -> tuple[int, ...]:
         """The blocks that arrive during each step, by turn."""
-        return streamed_turns(self.order, self.resident)
+        return streamed_turns(self.order, self.resident | self.kept)
 
     @cached_property
     def overlapping(self) -> tuple[tuple[int, ...], ...]:
@@ -64,13 +86,19 @@ class Plan:
 
     @property
     def resident_nbytes(self) -> int:
-        """Of the blocks that stay."""
-        return sum(self.blocks[i].nbytes for i in self.resident)
+        """Of the blocks that stay, in the form in which they do."""
+        dense = sum(self.blocks[i].nbytes for i in self.resident)
+        return dense + sum(slot.nbytes for slot in self.kept_slots.values())
 
     @property
     def streamed_nbytes(self) -> int:
-        """That arrive on the device in each step after the first."""
-        return sum(self.blocks[i].nbytes for i in self.streamed)
+        """That are copied to the device in each step after the first."""
+        return moved_nbytes(self.blocks, self.order, self.division)
+
+    def upload_nbytes(self, block: int) -> int:
+        """That are copied to the device when the block comes."""
+        packed = self.blocks[block].packed
+        return packed.nbytes if packed is not None and block in self.packed else self.blocks[block].nbytes
 
 
 def make_plan(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) -> Plan:
@@ -88,9 +116,18 @@ def make_plan(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int)
     for i in order:
         if not 0 <= i < len(blocks) or blocks[i].pinned:
             raise ValueError(f"turn of block {i}, which has none")
-    division = divide(blocks, order, budget_nbytes)
+    division = divide_best(blocks, order, budget_nbytes)
     slots = place_side_by_side(blocks, sorted(division.resident), 0)
-    ring_start = sum(slot.nbytes for slot in slots.values())
+    end = sum(slot.nbytes for slot in slots.values())
+    kept_slots: dict[int, Slot] = {}
+    for i in sorted(division.kept):
+        packed = blocks[i].packed
+        assert packed is not None
+        kept_slots[i] = Slot(end, packed.nbytes)
+        end = kept_slots[i].end
+    landing = Slot(end, division.landing_nbytes)
+    scratch = Slot(landing.end, division.scratch_nbytes)
+    ring_start = scratch.end
     ring = streamed_turns(order, division.resident)
     slots |= place_in_ring(blocks, ring, ring_start, division.ring_nbytes)
     on_demand = [i for i in range(len(blocks)) if i not in slots]
@@ -98,8 +135,11 @@ def make_plan(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int)
     return Plan(
         blocks=tuple(blocks),
         order=tuple(order),
-        resident=division.resident,
+        division=division,
         slots=tuple(slots[i] for i in range(len(blocks))),
+        kept_slots=kept_slots,
+        landing=landing,
+        scratch=scratch,
         arena_nbytes=max((slot.end for slot in slots.values()), default=0),
         budget_nbytes=budget_nbytes,
         double_buffered=not crowded(ring, slots),

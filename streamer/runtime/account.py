@@ -36,9 +36,9 @@ class Account:
         """The block ran."""
         self._note(Lane.COMPUTE, block, start, end, 0, Work(compute_seconds=end - start))
 
-    def sent(self, block: str, start: float, end: float, nbytes: int) -> None:
-        """The calling thread sent the block to the device."""
-        work = Work(uploaded_nbytes=nbytes, upload_seconds=end - start)
+    def sent(self, block: str, start: float, end: float, nbytes: int, expanded_nbytes: int = 0) -> None:
+        """The calling thread sent the block to the device, or had the device expand it."""
+        work = Work(uploaded_nbytes=nbytes, expanded_nbytes=expanded_nbytes, upload_seconds=end - start)
         self._note(Lane.UPLOAD, block, start, end, nbytes, work)
 
     def loaded(self, block: str, place: TensorPlace, start: float, end: float) -> None:

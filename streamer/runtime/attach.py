@@ -58,7 +58,7 @@ class StreamHandle:
     @property
     def total_nbytes(self) -> int:
         """Bytes of all weights on the device, if all of them stay."""
-        return self._engine.plan.total_nbytes
+        return self._engine.total_nbytes
 
     @property
     def smallest_nbytes(self) -> int:
@@ -138,18 +138,20 @@ def attach(
         BudgetError: the budget can't hold the largest block.
     """
     itemsize = torch.empty((), dtype=dtype).element_size()
-    planned = [
-        lay_out(
-            block.name,
-            [(place.key, place.shape) for place in block.places],
-            itemsize,
-            pinned=block.pinned,
-            runway=block.runway,
-        )
-        for block in blocks
-    ]
     engine: Engine | None = None
     try:
+        expands = settings.decodes_on(device.type)
+        planned = [
+            lay_out(
+                block.name,
+                [(place.key, place.shape) for place in block.places],
+                itemsize,
+                pinned=block.pinned,
+                runway=block.runway,
+                inflated=[source.info(place.key).inflated for place in block.places] if expands else (),
+            )
+            for block in blocks
+        ]
         # The plan first: if the budget can't work, the module keeps its weights.
         plan = make_plan(planned, order, settings.vram_budget_nbytes)
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from streamer.config import StreamSettings
+from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import EngineClosedError
 from streamer.plan import Plan, make_plan, smallest_budget
 from streamer.plan.residency import keep_order
@@ -20,15 +20,13 @@ from streamer.runtime.bind import Binder
 from streamer.runtime.lifecycle import BlockState
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.schedule import Claim, Schedule
+from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
-from streamer.tiers.arena import Arena
 from streamer.tiers.host_cache import HostCache, choose
 from streamer.tiers.page_cache import keys_to_drop
-from streamer.tiers.staging import StagingPool
-from streamer.tiers.upload import DirectUpload, StagedUpload, Upload
-
-_STAGING_BUFFERS = 2  # one is written while the other is copied
+from streamer.tiers.targets import write
+from streamer.tiers.upload import Upload
 
 
 class Engine:
@@ -62,8 +60,6 @@ class Engine:
         self._used_since: dict[int, float] = {}
         self._settings = settings
         self._budget_nbytes = settings.vram_budget_nbytes
-        self._device = device
-        self._dtype = dtype
         self._binder = binder
         # Entering the lock itself can't be interrupted half way, as entering the condition could.
         self._lock = threading.RLock()
@@ -73,13 +69,12 @@ class Engine:
         self._next_plan: Plan | None = None  # to be installed before anything else is loaded
         self._in_flight = 0
         self._failure: BaseException | None = None
-        self._arena: Arena | None = None
-        self._upload: Upload | None = None
-        self._views: tuple[tuple[torch.Tensor, ...], ...] = ()
+        self._slots = DeviceSlots(device, dtype, settings, self._stopping)
         self._below = source
         self._cache = HostCache(source, settings.ram_budget_nbytes)
         self._source: WeightSource = self._cache
         self._source.observe_reads(self.account.reads.note)
+        self._total_nbytes = make_plan(plan.blocks, plan.order, UNLIMITED).arena_nbytes
         self._trace = OrderTrace(plan.order)
         self._schedule = Schedule(plan)
         if asleep:
@@ -99,6 +94,11 @@ class Engine:
         return self._budget_nbytes
 
     @property
+    def total_nbytes(self) -> int:
+        """The most bytes on the device that there is a use for: with these, everything stays."""
+        return self._total_nbytes
+
+    @property
     def smallest_nbytes(self) -> int:
         """The fewest bytes of weights on the device that a step can run with."""
         return smallest_budget(self.plan.blocks)
@@ -111,7 +111,7 @@ class Engine:
     @property
     def device_nbytes(self) -> int:
         """Bytes of the slab on the device."""
-        return self._arena.nbytes if self._arena is not None else 0
+        return self._slots.nbytes
 
     # The compute thread's side
 
@@ -183,7 +183,7 @@ class Engine:
         """
         with self._lock:
             self._require_open()
-            upload = self._upload
+            upload = self._slots.upload
             if upload is None or self._schedule.states[block] is not BlockState.ACTIVE:
                 return
         upload.after_use(block)
@@ -203,8 +203,8 @@ class Engine:
             self._require_open()
             if self._failure is not None:
                 raise self._failure
-            if self._upload is not None and self._schedule.take(block):
-                return self._upload, self._views[block]
+            if self._slots.upload is not None and self._schedule.take(block):
+                return self._slots.upload, self._slots.views[block]
             if self._settings.workers:
                 self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
             return None
@@ -225,19 +225,19 @@ class Engine:
         plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
         with self._lock:
             self._budget_nbytes, self._next_plan = nbytes, plan
-            if self._arena is None:
+            if not self._slots.nbytes:
                 self._schedule = Schedule(plan)
 
     def suspend(self) -> None:
         """Lets go of all memory on the device, until the next step begins. Not while a step runs."""
         with self._lock:
-            if self._closed or self._arena is None:
+            if self._closed or not self._slots.nbytes:
                 return
             if self._next_plan is None:
                 self._next_plan = self.plan  # from now on nothing more is loaded
             self._let_loads_end()
             self._binder.unbind_all()
-            self._let_go_of_arena()
+            self._slots.let_go()
 
     def make_room(self) -> int | None:
         """Halves the weights on the device and begins the step anew, after the device's memory ran out in it.
@@ -260,7 +260,7 @@ class Engine:
             self._changed.notify_all()
         self._threads.join()
         self._binder.unbind_all()
-        self._let_go_of_arena()
+        self._slots.let_go()
         self._cache.close()
 
     # The workers' side
@@ -284,24 +284,16 @@ class Engine:
 
     def _load(self, claim: Claim) -> None:
         try:
-            place = self.plan.blocks[claim.block].tensors[claim.tensor]
-            if claim.tensor == 0:
-                self._read_ahead(claim.block)
-            upload = self._upload
-            targets = upload.targets(claim.block) if upload is not None else None
-            if upload is None or targets is None:
+            upload = self._slots.upload
+            if upload is None or not (upload.holds(claim.block) or self._read(claim, upload)):
                 return
-            started = time.perf_counter()
-            self.account.reads.take()
-            self._source.read_into(place.key, targets[claim.tensor])
-            decoded = time.perf_counter()
-            self.account.loaded(self.plan.blocks[claim.block].name, place, started, decoded)
             with self._lock:
                 complete = self._schedule.is_last(claim)
             if complete:
-                nbytes = upload.send(claim.block)
-                if nbytes:
-                    self.account.sent(self.plan.blocks[claim.block].name, decoded, time.perf_counter(), nbytes)
+                started = time.perf_counter()
+                moved = upload.send(claim.block)
+                if any(moved):
+                    self.account.sent(self.plan.blocks[claim.block].name, started, time.perf_counter(), *moved)
                 with self._lock:
                     self._schedule.arrived(claim.block)
         finally:
@@ -309,11 +301,27 @@ class Engine:
                 self._in_flight -= 1
                 self._changed.notify_all()
 
-    def _read_ahead(self, block: int) -> None:
+    def _read(self, claim: Claim, upload: Upload) -> bool:
+        """Writes one tensor to where its block is sent from; False once stopped."""
+        block = self.plan.blocks[claim.block]
+        place = block.tensors[claim.tensor]
+        if claim.tensor == 0:
+            self._read_ahead(claim.block, upload)
+        targets = upload.targets(claim.block)
+        if targets is None:
+            return False
+        started = time.perf_counter()
+        self.account.reads.take()
+        write(self._source, place.key, targets[claim.tensor])
+        self.account.loaded(block.name, place, started, time.perf_counter())
+        return True
+
+    def _read_ahead(self, block: int, upload: Upload) -> None:
         """Tells the system what is read after this block: storage then works while this one is decoded."""
         following = self.plan.loaded_next.get(block)
-        for place in self.plan.blocks[following].tensors if following is not None else ():
-            self._source.will_need(place.key)
+        if following is not None and not upload.holds(following):
+            for place in self.plan.blocks[following].tensors:
+                self._source.will_need(place.key)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -337,17 +345,9 @@ class Engine:
 
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
-        # What was there goes first: old and new together would break the budget.
-        self._let_go_of_upload()
-        if self._arena is not None and not plan.arena_nbytes <= self._arena.nbytes <= plan.budget_nbytes:
-            self._let_go_of_arena()
-        if self._arena is None:
-            self._arena = Arena(plan.arena_nbytes, self._device)
-        arena = self._arena
         self._schedule = Schedule(plan)
         self._cache.keep(*self._chosen(plan))
-        self._views = tuple(arena.views(plan, i, self._dtype) for i in range(len(plan.blocks)))
-        self._upload = self._make_upload(plan, arena)
+        self._slots.install(plan)
 
     def _let_loads_end(self) -> None:
         """Returns when nothing is being loaded; a plan that waits, or the end, keeps more from being begun."""
@@ -355,34 +355,12 @@ class Engine:
             self._changed.wait(0.1)
         self._in_flight = 0
 
-    def _let_go_of_upload(self) -> None:
-        if self._upload is not None:
-            self._upload.drain()
-        self._upload = None
-        self._views = ()
-
-    def _let_go_of_arena(self) -> None:
-        self._let_go_of_upload()
-        if self._arena is not None:
-            self._arena.close()
-            self._arena = None
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()  # else the allocator keeps it, and the next slab comes on top
-
-    def _make_upload(self, plan: Plan, arena: Arena) -> Upload:
-        staged = self._settings.staged
-        if not (self._device.type != "cpu" if staged is None else staged):
-            return DirectUpload(self._views)
-        largest = max(block.nbytes for block in plan.blocks)
-        pool = StagingPool(_STAGING_BUFFERS, largest, pinned=self._device.type == "cuda")
-        return StagedUpload(plan, arena, self._dtype, self._device, pool, self._stopping)
-
     def _stopping(self) -> bool:
         return self._closed or self._failure is not None
 
     def _chosen(self, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
         """The keys to keep in host memory, and those that shall leave the system's page cache once read."""
-        ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident]
+        ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
         groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
         settings = self._settings
         kept = choose(self._below, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)

@@ -16,13 +16,15 @@ class Work:
 
     Attributes:
         read_nbytes: from storage, or from the system's page cache.
-        loaded_nbytes: that arrived on the device, in the compute type.
-        uploaded_nbytes: of these the ones that were copied from a staging buffer.
+        loaded_nbytes: of weights that were read for the device, in the compute type, whatever the form they moved in.
+        uploaded_nbytes: that were copied from a staging buffer: fewer, where blocks move packed; padding included.
         read_seconds: of all workers together, waiting for storage.
         decode_seconds: of all workers together, inflating, expanding and casting.
-        upload_seconds: of all workers together, sending; on a device with streams of its own only the call.
+        upload_seconds: of all workers together, sending and expanding; on a device with streams of its own only the
+            calls.
         compute_seconds: from a block's weights being there until they were let go; on a GPU only the launches.
         waited_seconds: of the compute thread, for weights.
+        expanded_nbytes: of weights that the device wrote itself from a packed form, in the compute type.
     """
 
     read_nbytes: int = 0
@@ -33,6 +35,7 @@ class Work:
     upload_seconds: float = 0.0
     compute_seconds: float = 0.0
     waited_seconds: float = 0.0
+    expanded_nbytes: int = 0
 
     @property
     def load_seconds(self) -> float:

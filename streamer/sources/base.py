@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from streamer.plan.packed import InflatedSizes
+
 OnRead = Callable[[float, float, int], None]
 """Told of a read from storage, on the thread that made it: start, end (seconds by `time.perf_counter`), and bytes."""
 
@@ -22,12 +24,14 @@ class TensorInfo:
         stored_nbytes: that have to be read from the file for it.
         held_nbytes: that `WeightSource.hold` will keep in memory for it, as far as can be told before reading.
         dtype: of the values. Whole numbers are no weights: without their scale they mean nothing.
+        inflated: most that its sections can need, if `WeightSource.hold` gives it inflated; None: it gives it dense.
     """
 
     shape: tuple[int, ...]
     stored_nbytes: int
     held_nbytes: int
     dtype: torch.dtype
+    inflated: InflatedSizes | None = None
 
     @property
     def weights(self) -> int:
@@ -45,6 +49,17 @@ class HeldTensor(Protocol):
 
     def write_into(self, out: torch.Tensor) -> None:
         """Writes the same values that `WeightSource.read_into` would. Thread-safe."""
+        ...
+
+    def write_inflated_into(self, memory: torch.Tensor) -> InflatedSizes:
+        """Writes the inflated form, as `InflatedSections` has it; the sizes that it turned out to have. Thread-safe.
+
+        Args:
+            memory: bytes (uint8) on the CPU, as many as `TensorInfo.inflated` says.
+
+        Raises:
+            ValueError: it is held dense.
+        """
         ...
 
 

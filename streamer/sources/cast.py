@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from streamer.plan.packed import InflatedSizes
+
 # torch splits an element-wise operation over its thread pool from 32,768 elements on. A worker thread that enters the
 # pool while the model computes makes both wait, so a worker copies in pieces just below that.
 _PIECE = 32_704
@@ -45,3 +47,7 @@ class DenseTensor:
     def write_into(self, out: torch.Tensor) -> None:
         """Writes the values, cast to ``out``'s type. Thread-safe."""
         copy_cast(out, self._values)
+
+    def write_inflated_into(self, memory: torch.Tensor) -> InflatedSizes:
+        """There is no inflated form of it."""
+        raise ValueError("a tensor that is held dense has no inflated form")

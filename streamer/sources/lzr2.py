@@ -11,9 +11,11 @@ import torch
 
 import lzr2
 from streamer.config import ReadMethod
+from streamer.plan.packed import InflatedSizes
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 from streamer.sources.faults import translated
+from streamer.sources.inflated import InflatedSections
 
 
 class InflatedHeld:
@@ -35,6 +37,18 @@ class InflatedHeld:
             values = np.empty(self._tensor.shape, np.float16)
             lzr2.decode_inflated_into(self._tensor, values)
             copy_cast(out, torch.from_numpy(values))
+
+    def write_inflated_into(self, memory: torch.Tensor) -> InflatedSizes:
+        """Writes the sections; indices past the rows' ends are left out."""
+        tensor = self._tensor
+        blocks = min(tensor.indices.shape[1], -(-tensor.n_columns // tensor.d))
+        sizes = InflatedSizes(tensor.n_rows, tensor.n_columns, tensor.d, blocks, len(tensor.overlay_values))
+        sections = InflatedSections.within(memory, sizes)
+        np.copyto(_unsigned(sections.indices), tensor.indices[:, :blocks])
+        np.copyto(_unsigned(sections.levels), tensor.levels)
+        np.copyto(_unsigned(sections.positions), tensor.overlay_positions, casting="same_kind")
+        np.copyto(_unsigned(sections.values), tensor.overlay_values)
+        return sizes
 
 
 class Lzr2Source:
@@ -79,8 +93,9 @@ class Lzr2Source:
     def info(self, key: str) -> TensorInfo:
         """Shape and sizes of the record."""
         record = self._file.record(key)
-        held_nbytes = min(_dense_nbytes(record), _inflated_nbytes(record))
-        return TensorInfo(record.shape, record.record_nbytes, held_nbytes, torch.float16)
+        dense, inflated = _dense_nbytes(record), _inflated_nbytes(record)
+        sizes = _inflated_sizes(record) if inflated < dense else None
+        return TensorInfo(record.shape, record.record_nbytes, min(dense, inflated), torch.float16, sizes)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Decodes the record; values are its float16 ones, cast to ``out``'s type."""
@@ -127,6 +142,16 @@ class Lzr2Source:
             raise translated(error) from error
         self._file.done_with(key)
         return out
+
+
+def _unsigned(section: torch.Tensor) -> np.ndarray[Any, Any]:
+    array = section.numpy()
+    return array.view(np.dtype(f"u{array.itemsize}"))
+
+
+def _inflated_sizes(record: lzr2.RecordInfo) -> InflatedSizes:
+    blocks = -(-record.n_columns // record.d)
+    return InflatedSizes(record.n_rows, record.n_columns, record.d, blocks, record.overlay_count)
 
 
 def _dense_nbytes(record: lzr2.RecordInfo) -> int:

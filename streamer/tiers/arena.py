@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from streamer.plan import Plan
-from streamer.plan.block import ALIGNMENT
+from streamer.plan import Plan, Slot
+from streamer.plan.alignment import ALIGNMENT
 
 
 class Arena:
@@ -30,16 +30,22 @@ class Arena:
         Raises:
             ValueError: the slot lies outside the slab, or the arena was closed.
         """
-        slot = plan.slots[block]
-        if self._slab is None or slot.end > self.nbytes:
-            raise ValueError(f"slot {slot} is not within an arena of {self.nbytes} bytes")
-        return tensor_views(self._slab[slot.offset : slot.end], plan, block, dtype)
+        return tensor_views(self.slot(plan, block), plan, block, dtype)
 
     def slot(self, plan: Plan, block: int) -> torch.Tensor:
         """The block's slot as bytes."""
+        return self.part(plan.slots[block])
+
+    def part(self, slot: Slot) -> torch.Tensor:
+        """A range of the slab as bytes.
+
+        Raises:
+            ValueError: it lies outside the slab, or the arena was closed.
+        """
         if self._slab is None:
             raise ValueError("the arena was closed")
-        slot = plan.slots[block]
+        if slot.end > self.nbytes:
+            raise ValueError(f"{slot} is not within an arena of {self.nbytes} bytes")
         return self._slab[slot.offset : slot.end]
 
     def close(self) -> None:

@@ -99,10 +99,7 @@ class HostCache:
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """From memory if it is kept and was read before, else from the source below."""
-        with self._lock:
-            held = self._held.get(key)
-        if held is None and key in self._kept:
-            held = self._keep(key)
+        held = self._kept_tensor(key)
         if held is None:
             self._below.read_into(key, out)
             self._drop(key)
@@ -110,10 +107,12 @@ class HostCache:
             held.write_into(out)
 
     def hold(self, key: str) -> HeldTensor:
-        """The kept tensor, or the source's."""
-        with self._lock:
-            held = self._held.get(key)
-        return held if held is not None else self._below.hold(key)
+        """From memory if it is kept and was read before, else from the source below."""
+        held = self._kept_tensor(key)
+        if held is None:
+            held = self._below.hold(key)
+            self._drop(key)
+        return held
 
     def will_need(self, key: str) -> None:
         """Passed on unless the tensor is kept."""
@@ -139,6 +138,11 @@ class HostCache:
     def _drop(self, key: str) -> None:
         if key in self._dropped:
             self._below.wont_need(key)
+
+    def _kept_tensor(self, key: str) -> HeldTensor | None:
+        with self._lock:
+            held = self._held.get(key)
+        return self._keep(key) if held is None and key in self._kept else held
 
     def _keep(self, key: str) -> HeldTensor:
         held = self._below.hold(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -12,17 +12,30 @@ from streamer.plan import Plan
 from streamer.sources.cast import copy_cast
 from streamer.tiers.arena import Arena, tensor_views
 from streamer.tiers.staging import Lease, StagingPool, nothing
+from streamer.tiers.targets import InflatedTarget, Target, packed_targets
+from streamer.tiers.unpack import Unpacker
+
+
+class Moved(NamedTuple):
+    """What sending a block took: bytes copied to the device, and bytes that the device wrote from a packed form."""
+
+    copied_nbytes: int = 0
+    expanded_nbytes: int = 0
 
 
 class Upload(Protocol):
-    """Moves whole blocks into their slots. The four calls for one block come in this order, round and round."""
+    """Moves whole blocks into their slots. The calls for one block come in this order, round and round."""
 
-    def targets(self, block: int) -> tuple[torch.Tensor, ...] | None:
-        """Host tensors to write the block's weights into; waits for room. None once stopped. Any worker thread."""
+    def holds(self, block: int) -> bool:
+        """Whether nothing has to be written for the block: `send` alone brings it. Any worker thread."""
         ...
 
-    def send(self, block: int) -> int:
-        """Every target is written: the block goes to its slot. Bytes that are copied. A worker thread."""
+    def targets(self, block: int) -> tuple[Target, ...] | None:
+        """Host memory to write the block's tensors into; waits for room. None once stopped. Any worker thread."""
+        ...
+
+    def send(self, block: int) -> Moved:
+        """Every target is written: the block goes to its slot. A worker thread."""
         ...
 
     def before_use(self, block: int) -> None:
@@ -44,13 +57,17 @@ class DirectUpload:
     def __init__(self, views: tuple[tuple[torch.Tensor, ...], ...]) -> None:
         self._views = views
 
-    def targets(self, block: int) -> tuple[torch.Tensor, ...] | None:
+    def holds(self, block: int) -> bool:
+        """Never: the slot is written each time."""
+        return False
+
+    def targets(self, block: int) -> tuple[Target, ...] | None:
         """The slot itself."""
         return self._views[block]
 
-    def send(self, block: int) -> int:
+    def send(self, block: int) -> Moved:
         """Nothing to do."""
-        return 0
+        return Moved()
 
     def before_use(self, block: int) -> None:
         """Nothing to do."""
@@ -63,17 +80,20 @@ class DirectUpload:
 
 
 class StagedUpload:
-    """Weights are decoded into staging buffers and copied to their slots by a stream of their own.
+    """Blocks are written into staging buffers, dense or packed, and copied to the device by a stream of their own.
+
+    What is dense is copied to its slot. What is packed is copied beside, and expanded into its slot by the same stream:
+    the landing area and the scratch memory need no events of their own, since only that stream uses them.
 
     The streams order themselves by events; no call waits for the device, but for a worker thread that leases a buffer
-    which the copy engine still reads. On a device without streams the copy is made at once, by the worker.
+    which the copy engine still reads. On a device without streams all is done at once, by the worker.
 
     Args:
         plan: of the blocks.
         arena: with the slots.
         dtype: of the weights.
         device: of the arena.
-        pool: of staging buffers, each as large as the largest block.
+        pool: of staging buffers, each as large as the largest block in the form in which it moves.
         stopped: whether waiting is in vain.
     """
 
@@ -91,40 +111,73 @@ class StagedUpload:
         self._dtype = dtype
         self._pool = pool
         self._stopped = stopped
-        self._leased: dict[int, Lease] = {}
+        self._leased: dict[int, tuple[Lease, tuple[Target, ...]]] = {}
         self._given_back = threading.Condition()
+        self._in_turn = threading.Lock()  # without streams: one block after the other uses the landing area
+        self._unpacker = Unpacker(plan, arena, dtype) if plan.packed else None
         self._streams = _Streams(device, len(plan.blocks)) if device.type == "cuda" else None
 
-    def targets(self, block: int) -> tuple[torch.Tensor, ...] | None:
-        """Views of a staging buffer, the same for every call until `send`."""
+    def holds(self, block: int) -> bool:
+        """Whether the block's packed form stays on the device and is there."""
+        return self._unpacker is not None and self._unpacker.holds(block)
+
+    def targets(self, block: int) -> tuple[Target, ...] | None:
+        """Parts of a staging buffer, the same for every call until `send`."""
         with self._given_back:
-            while (lease := self._leased.get(block) or self._pool.lease()) is None:
+            while (leased := self._leased.get(block) or self._lease(block)) is None:
                 if self._stopped():
                     return None
                 self._given_back.wait(0.1)
-            self._leased[block] = lease
+            self._leased[block] = leased
+        lease, targets = leased
         lease.ready()
-        return tensor_views(lease.memory, self._plan, block, self._dtype)
+        return targets
 
-    def send(self, block: int) -> int:
-        """Enqueues the copy behind the compute that last read the slot's bytes, and gives the buffer back."""
+    def send(self, block: int) -> Moved:
+        """Enqueues the copy and what expands it, and gives the buffer back."""
         with self._given_back:
-            lease = self._leased.pop(block)
-        slot = self._arena.slot(self._plan, block)
-        source = lease.memory[: slot.numel()]
+            lease, targets = self._leased.pop(block, (None, ()))
+        move = self._move(block, None if lease is None else lease.memory, targets)
         if self._streams is None:
-            if slot.device.type == "cpu":
-                copy_cast(slot, source)
-            else:
-                slot.copy_(source)
+            with self._in_turn:
+                move.copy()
+                move.expand()
             copy_ended = nothing
         else:
-            previous = (block, *self._plan.overlapping[block])
-            copy_ended = self._streams.copy(block, previous, slot, source)
-        with self._given_back:
-            self._pool.give_back(lease, copy_ended)
-            self._given_back.notify_all()
-        return slot.numel()
+            copy_ended = self._streams.carry_out(block, (block, *self._plan.overlapping[block]), move)
+        if lease is not None:
+            with self._given_back:
+                self._pool.give_back(lease, copy_ended)
+                self._given_back.notify_all()
+        return move.moved
+
+    def _lease(self, block: int) -> tuple[Lease, tuple[Target, ...]] | None:
+        lease = self._pool.lease()
+        if lease is None:
+            return None
+        if block in self._plan.packed:
+            return lease, packed_targets(lease.memory, self._plan, block, self._dtype)
+        return lease, tensor_views(lease.memory, self._plan, block, self._dtype)
+
+    def _move(self, block: int, buffer: torch.Tensor | None, targets: tuple[Target, ...]) -> _Move:
+        nbytes = 0 if buffer is None else self._plan.upload_nbytes(block)
+        unpacker = self._unpacker if block in self._plan.packed else None
+        arrival = self._arena.slot(self._plan, block) if unpacker is None else unpacker.arrival(block)
+
+        def copy() -> None:
+            if buffer is None:
+                return
+            if arrival.device.type == "cpu" and self._streams is None:
+                copy_cast(arrival, buffer[:nbytes])
+            else:
+                arrival.copy_(buffer[:nbytes], non_blocking=self._streams is not None)
+
+        def expand() -> None:
+            if unpacker is not None:
+                unpacker.unpack(block, [t.sizes if isinstance(t, InflatedTarget) else None for t in targets])
+
+        expanded = 0 if unpacker is None else sum(place.nbytes for place in self._plan.blocks[block].tensors)
+        return _Move(copy, expand, unpacker is None, Moved(nbytes, expanded))
 
     def before_use(self, block: int) -> None:
         """Makes the compute stream wait for the copy."""
@@ -142,6 +195,15 @@ class StagedUpload:
             self._streams.drain()
 
 
+class _Move(NamedTuple):
+    """One block on its way: the copy, to its slot or to where it is expanded from."""
+
+    copy: Callable[[], None]
+    expand: Callable[[], None]
+    copies_to_slot: bool
+    moved: Moved
+
+
 class _Streams:
     """The copy stream and two events for each block: its weights have arrived; its compute has read them."""
 
@@ -154,19 +216,24 @@ class _Streams:
         # The slab may have been used by earlier work on the stream it was allocated on.
         self._copy_stream.wait_stream(torch.cuda.current_stream(device))
 
-    def copy(
-        self, block: int, previous: tuple[int, ...], slot: torch.Tensor, buffer: torch.Tensor
-    ) -> Callable[[], None]:
-        """Enqueues the copy; returns what waits for its end."""
+    def carry_out(self, block: int, previous: tuple[int, ...], move: _Move) -> Callable[[], None]:
+        """Enqueues the move; returns what waits for the end of its copy."""
         ended = torch.cuda.Event()
         with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._copy_stream):
-            for other in previous:
-                self._copy_stream.wait_event(self._read[other])
-                # A block that arrived but was never used has no read event; its copy is earlier on this same stream.
-            slot.copy_(buffer, non_blocking=True)
-            self._arrived[block].record(self._copy_stream)
+            if move.copies_to_slot:
+                self._wait_for_compute(previous)
+            move.copy()
             ended.record(self._copy_stream)
+            if not move.copies_to_slot:
+                self._wait_for_compute(previous)
+            move.expand()
+            self._arrived[block].record(self._copy_stream)
         return ended.synchronize
+
+    def _wait_for_compute(self, previous: tuple[int, ...]) -> None:
+        for other in previous:
+            self._copy_stream.wait_event(self._read[other])
+            # A block that arrived but was never used has no read event; its copy is earlier on this same stream.
 
     def before_use(self, block: int) -> None:
         torch.cuda.current_stream(self._device).wait_event(self._arrived[block])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -9,13 +10,21 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+import lzr2
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
 from streamer.models.pipeline import Request
 from streamer.models.unet import empty_unet, stream_unet
-from streamer.sources.lzr2 import Lzr2Source
+from streamer.plan.packed import InflatedSizes
+from streamer.runtime.attach import attach
+from streamer.sources.inflated import InflatedSections
+from streamer.sources.lzr2 import InflatedHeld, Lzr2Source
+from streamer.tiers.expand import Expander
+from tests.lzr2 import reference
 from tests.picture import nearest_concept
+from tests.streamer.runtime.files import open_tower, tower_in_file
+from tests.streamer.tower import LAYER_NBYTES, WIDTH
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")
@@ -71,6 +80,51 @@ def test_the_most_that_is_ever_allocated_is_the_budget_and_the_activations(demo_
             peaks.append(torch.cuda.max_memory_allocated() - before - handle.device_nbytes)
     # What is left are the activations, which don't depend on the budget.
     assert abs(peaks[0] - peaks[1]) < 1_000_000
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", reference.golden_names())
+def test_expanding_on_the_device_gives_the_decoders_bits_and_allocates_nothing(name, dtype):
+    expander = Expander(CUDA)
+    scratch = torch.empty(1 << 20, dtype=torch.uint8, device=CUDA)
+    with lzr2.open((reference.GOLDEN / f"{name}.lzr2").read_bytes()) as file:
+        for key in file:
+            inflated = file.read_inflated(key)
+            blocks = min(inflated.indices.shape[1], -(-inflated.n_columns // inflated.d))
+            most = InflatedSizes(inflated.n_rows, inflated.n_columns, inflated.d, blocks, len(inflated.overlay_values))
+            memory = torch.empty(most.nbytes, dtype=torch.uint8)
+            sizes = InflatedHeld(inflated).write_inflated_into(memory)
+            there = memory.to(CUDA)
+            out = torch.zeros(inflated.shape, dtype=dtype, device=CUDA)
+            torch.cuda.synchronize()
+            before = torch.cuda.memory_stats()["allocation.all.allocated"]
+            expander.expand(InflatedSections.within(there, sizes), out, scratch)
+            torch.cuda.synchronize()
+            assert torch.cuda.memory_stats()["allocation.all.allocated"] == before
+            want = torch.empty(inflated.shape, dtype=torch.float16)
+            lzr2.decode_inflated_into(inflated, want.view(-1).numpy())
+            if dtype == torch.float16:
+                assert torch.equal(out.view(torch.int16).cpu(), want.view(torch.int16))
+            else:
+                assert torch.equal(out.cpu().nan_to_num(1.0), want.to(dtype).nan_to_num(1.0))
+
+
+@pytest.mark.parametrize("budget", [3, 5, 8])
+def test_packed_blocks_move_and_stay_and_give_the_same_bits(budget, tmp_path):
+    # The tower computes on the device; what counts is that its weights are the file's.
+    tower, path = tower_in_file("lattice-heavy", tmp_path)
+    tower = tower.to(CUDA)
+    x = torch.randn(2, WIDTH, device=CUDA)
+    streamed = copy.deepcopy(tower)
+    settings = StreamSettings(512 + budget * LAYER_NBYTES, 0, 2)
+    order = [1 + i for i in tower.order]
+    with (
+        torch.no_grad(),
+        attach(streamed, streamed.blocks(), order, open_tower(path), settings, CUDA, torch.float32) as handle,
+    ):
+        for _ in range(20):
+            assert torch.equal(streamed(x), tower(x))
+        assert bool(handle.plan.packed) == (budget < 8)
 
 
 def test_the_same_picture_for_every_budget_and_it_shows_what_was_asked(demo_lzr2):

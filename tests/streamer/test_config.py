@@ -113,6 +113,7 @@ def test_what_is_shown_reads_as_nearly_the_same_size(nbytes):
         ({"ram_budget_nbytes": -1}, "-1 bytes"),
         ({"workers": -1}, "-1 decode threads"),
         ({"workers": 65}, "65 decode threads"),
+        ({"device_decode": True, "staged": False}, "needs staging"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(wrong, fact):
@@ -125,6 +126,25 @@ def test_settings_at_the_ends_of_their_ranges_are_accepted_and_stay():
     assert StreamSettings(workers=0).vram_budget_nbytes == UNLIMITED
     with pytest.raises(FrozenInstanceError):
         settings.workers = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("device_decode", "staged", "on_cpu", "on_cuda"),
+    [
+        (None, None, (False, False), (True, True)),
+        (None, True, (False, True), (True, True)),
+        (None, False, (False, False), (False, False)),
+        (True, None, (True, True), (True, True)),
+        (False, None, (False, False), (False, True)),
+        (False, False, (False, False), (False, False)),
+    ],
+)
+def test_decoding_on_the_device_and_staging_follow_the_device_unless_they_are_set(
+    device_decode, staged, on_cpu, on_cuda
+):
+    settings = StreamSettings(device_decode=device_decode, staged=staged)
+    found = [(settings.decodes_on(device), settings.stages_for(device)) for device in ("cpu", "cuda")]
+    assert found == [on_cpu, on_cuda]
 
 
 def test_zero_is_a_size_where_it_may_be():

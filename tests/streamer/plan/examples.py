@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from streamer.plan import Block, Plan, smallest_budget
+from streamer.plan.packed import PackedForm
 
 UNIT = 512
 
 
-def block(name: str, units: int, *, pinned: bool = False, runway: bool = False) -> Block:
-    return Block(name, (), units * UNIT, pinned, runway)
+def block(name: str, units: int, *, pinned: bool = False, runway: bool = False, packed: int = 0) -> Block:
+    form = PackedForm((), packed * UNIT, (units - packed) * UNIT) if packed else None
+    return Block(name, (), units * UNIT, pinned, runway, form)
 
 
 def equal(count: int, units: int = 1) -> list[Block]:
@@ -53,6 +55,18 @@ def any_turns(draw: st.DrawFn) -> Example:
     return Example(example.blocks, draw(st.lists(st.sampled_from(example.order), max_size=20)))
 
 
+@st.composite
+def some_packed(draw: st.DrawFn) -> Example:
+    """Some blocks have a packed form."""
+    example = draw(st.one_of(once_each(), any_turns()))
+    blocks = list(example.blocks)
+    for i, each in enumerate(blocks):
+        units = each.nbytes // UNIT * draw(st.sampled_from([1, 4]))
+        packed = 0 if units == 1 else draw(st.integers(0, units - 1))
+        blocks[i] = block(each.name, units, pinned=each.pinned, runway=each.runway, packed=packed)
+    return Example(blocks, example.order)
+
+
 def budgets(example: Example) -> st.SearchStrategy[int]:
     """To the byte, from the smallest that works to somewhat above everything."""
     smallest = smallest_budget(example.blocks)
@@ -60,13 +74,14 @@ def budgets(example: Example) -> st.SearchStrategy[int]:
 
 
 def simulate(plan: Plan, steps: int, ahead: int) -> list[int]:
-    """Bytes loaded for each step, if up to ``ahead`` turns are loaded ahead, in order, as soon as every byte is free.
+    """Bytes that move in each step, if up to ``ahead`` turns are loaded ahead, in order, as soon as every byte is free.
 
     Fails if a block isn't there at its turn, if two are in one place, or if more is live than the budget.
     """
     owner: dict[int, int] = {}  # of each byte range of the slab that is live, by unit
     loaded = [0] * steps
     turns = list(plan.order) * steps
+    there: set[int] = set()  # packed blocks that stay
 
     def units(i: int) -> range:
         assert plan.slots[i].nbytes == plan.blocks[i].nbytes
@@ -79,6 +94,10 @@ def simulate(plan: Plan, steps: int, ahead: int) -> list[int]:
         owner.update(dict.fromkeys(units(i), i))
         assert len(owner) * UNIT <= plan.budget_nbytes
 
+    for slot in (*plan.kept_slots.values(), plan.landing, plan.scratch):
+        taken = range(slot.offset // UNIT, slot.end // UNIT)
+        assert not any(unit in owner for unit in taken)
+        owner.update(dict.fromkeys(taken, -1))
     for i, each in enumerate(plan.blocks):
         if each.pinned:
             load(i)
@@ -90,7 +109,10 @@ def simulate(plan: Plan, steps: int, ahead: int) -> list[int]:
                 if any(unit in owner for unit in units(coming)):
                     break
                 load(coming)
-                loaded[cursor // len(plan.order)] += plan.blocks[coming].nbytes
+                if coming not in there:
+                    loaded[cursor // len(plan.order)] += plan.upload_nbytes(coming)
+                if coming in plan.kept:
+                    there.add(coming)
             cursor += 1
         assert cursor > turn, f"turn {turn}: block {running} can never come"
         assert all(owner.get(unit) == running for unit in units(running))

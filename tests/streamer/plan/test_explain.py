@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.plan import make_plan
+from streamer.plan import Plan, make_plan
 from streamer.plan.explain import cycle_picture, rows, summary
 from tests.streamer.plan.examples import UNIT, any_turns, block, budgets, equal
 
@@ -49,6 +49,24 @@ def test_the_summary_of_a_plan_in_which_everything_stays():
     assert summary(make_plan(equal(4, units=1000), range(4), 4000 * UNIT)) == (
         "All 4 blocks (2.05 MB) stay on the device, within a budget of 2.05 MB."
     )
+
+
+def packed_plan() -> Plan:
+    blocks = [block("rest", 2, pinned=True), *(block(f"b{i}", 16, packed=2) for i in range(8))]
+    return make_plan(blocks, range(1, 9), (2 + 2 * 6 + 2 + 4 + 32) * UNIT)
+
+
+def test_the_summary_of_a_plan_with_packed_blocks_says_how_many_stay_and_move_so():
+    assert summary(packed_plan()) == (
+        "7 of 9 blocks stay on the device (7.17 KB), 6 of them packed; "
+        "2.05 KB stream in each step, 2 blocks of them packed, within a budget of 26.6 KB."
+    )
+
+
+def test_the_picture_and_the_rows_show_what_stays_packed():
+    plan = packed_plan()
+    assert cycle_picture(plan, width=16) == "".join("++" if i in plan.kept else ".." for i in plan.order)
+    assert [row.name for row in rows(plan) if not row.stays] == [plan.blocks[i].name for i in plan.streamed]
 
 
 def test_a_block_without_a_turn_is_not_said_to_stay():

@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 from streamer.errors import BudgetError
 from streamer.plan import make_plan, smallest_budget
 from streamer.plan.placement import crowded
-from tests.streamer.plan.examples import UNIT, Example, any_turns, block, budgets, equal, once_each, simulate
+from tests.streamer.plan.examples import (
+    UNIT,
+    Example,
+    any_turns,
+    block,
+    budgets,
+    equal,
+    once_each,
+    simulate,
+    some_packed,
+)
 
 
-@given(st.one_of(once_each(), any_turns()), st.data(), st.integers(0, 30))
+@given(st.one_of(once_each(), any_turns(), some_packed()), st.data(), st.integers(0, 30))
 def test_every_block_is_in_its_slot_before_its_turn_step_after_step(example, data, ahead):
     plan = make_plan(example.blocks, example.order, data.draw(budgets(example)))
     first, *later = simulate(plan, 4, min(ahead, len(example.order)))
@@ -22,7 +32,7 @@ def test_every_block_is_in_its_slot_before_its_turn_step_after_step(example, dat
     assert first >= plan.streamed_nbytes
 
 
-@given(any_turns(), st.data())
+@given(st.one_of(any_turns(), some_packed()), st.data())
 def test_the_slab_is_within_the_budget_and_every_slot_within_the_slab(example, data):
     plan = make_plan(example.blocks, example.order, data.draw(budgets(example)))
     assert plan.arena_nbytes <= plan.budget_nbytes
@@ -30,15 +40,19 @@ def test_the_slab_is_within_the_budget_and_every_slot_within_the_slab(example, d
         assert slot.nbytes == each.nbytes
         assert slot.offset % UNIT == 0
         assert 0 <= slot.offset <= slot.end <= plan.arena_nbytes
+    for slot in (*plan.kept_slots.values(), plan.landing, plan.scratch):
+        assert slot.offset % UNIT == 0
+        assert 0 <= slot.offset <= slot.end <= max(plan.arena_nbytes, slot.offset)
 
 
-@given(any_turns(), st.data())
-def test_what_stays_shares_no_byte_with_anything(example, data):
+@given(st.one_of(any_turns(), some_packed()), st.data())
+def test_what_stays_and_what_expanding_needs_shares_no_byte_with_anything(example, data):
     plan = make_plan(example.blocks, example.order, data.draw(budgets(example)))
     assert all(i in plan.resident for i, b in enumerate(plan.blocks) if b.pinned)
-    for i in plan.resident:
-        others = [j for j in range(len(plan.blocks)) if j != i]
-        assert not any(plan.slots[i].overlaps(plan.slots[j]) for j in others)
+    own = [*(plan.slots[i] for i in sorted(plan.resident)), *plan.kept_slots.values(), plan.landing, plan.scratch]
+    others = [plan.slots[i] for i in range(len(plan.blocks)) if i not in plan.resident]
+    for n, slot in enumerate(own):
+        assert not any(slot.overlaps(other) for other in own[:n] + others)
 
 
 @given(any_turns(), st.data())
@@ -137,6 +151,19 @@ def test_double_buffered_means_that_while_one_runs_the_next_can_arrive(example, 
     plan = make_plan(example.blocks, example.order, data.draw(budgets(example)))
     in_time = all(a == b or not plan.slots[a].overlaps(plan.slots[b]) for a, b in pairwise(plan.streamed * 2))
     assert plan.double_buffered == in_time
+
+
+@given(some_packed(), st.data())
+def test_packed_forms_have_their_room_and_packed_blocks_land_where_they_fit(example, data):
+    plan = make_plan(example.blocks, example.order, data.draw(budgets(example)))
+    assert plan.kept_slots.keys() == plan.kept <= plan.packed
+    assert not plan.packed & plan.resident
+    for i in plan.packed:
+        form = plan.blocks[i].packed
+        assert form is not None
+        assert plan.upload_nbytes(i) == form.nbytes <= (plan.kept_slots[i] if i in plan.kept else plan.landing).nbytes
+    assert (plan.scratch.nbytes > 0) == bool(plan.packed)
+    assert all(plan.upload_nbytes(i) == plan.blocks[i].nbytes for i in range(len(plan.blocks)) if i not in plan.packed)
 
 
 def test_a_budget_that_is_no_multiple_of_the_alignment_leaves_slots_aligned():

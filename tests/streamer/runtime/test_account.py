@@ -25,6 +25,13 @@ def test_it_is_added_up():
     assert account.stats.by_block == {"a": Work(100, 16, 512, 0.25, 0.75, 0.5, 2.0, 2.5)}
 
 
+def test_what_the_device_expands_is_counted_beside_what_is_copied():
+    account = Account()
+    account.sent("a", 2.0, 2.5, 512, 1536)
+    account.sent("a", 3.0, 3.5, 0, 1536)
+    assert account.stats.totals.work == Work(uploaded_nbytes=512, upload_seconds=1.0, expanded_nbytes=3072)
+
+
 def test_with_a_recorder_every_span_is_noted_too():
     account = Account()
     account.recorder = SpanRecorder()

@@ -15,6 +15,7 @@ from streamer.config import StreamSettings
 from streamer.runtime.engine import Engine
 from streamer.sources.cast import DenseTensor
 from streamer.sources.lzr2 import InflatedHeld, Lzr2Source
+from streamer.tiers.unpack import Unpacker
 from streamer.tiers.upload import StagedUpload
 from tests.streamer.runtime.files import KINDS, open_tower, stream_file, tower_in_file
 from tests.streamer.tower import LAYER_NBYTES, WIDTH
@@ -22,7 +23,8 @@ from tests.streamer.tower import LAYER_NBYTES, WIDTH
 RUNS = 100
 SLOW = (
     (PreadSource, "_fill"), (Lzr2Source, "_decode"), (InflatedHeld, "write_into"), (DenseTensor, "write_into"),
-    (StagedUpload, "send"), (Engine, "release"), (Engine, "acquire"),
+    (StagedUpload, "send"), (Engine, "release"), (Engine, "acquire"), (InflatedHeld, "write_inflated_into"),
+    (Unpacker, "unpack"),
 )  # fmt: skip
 
 
@@ -44,11 +46,13 @@ def test_random_delays_change_no_bit(kind, tmp_path, monkeypatch):
         assert torch.isfinite(want).all()
         for run in range(RUNS):
             chance = random.Random(run)
+            device_decode = chance.random() < 0.4
             settings = StreamSettings(
                 512 + chance.randint(1, 7) * LAYER_NBYTES + chance.choice((0, 512)),
                 chance.choice((0, 1500, 100_000)),
                 chance.choice((1, 2, 4)),
-                staged=chance.random() < 0.5,
+                staged=device_decode or chance.random() < 0.5,
+                device_decode=device_decode,
                 page_cache_nbytes=chance.choice((0, 1 << 40)),
             )
             with monkeypatch.context() as patched:

@@ -21,6 +21,8 @@ from streamer.config import StreamSettings
 from streamer.errors import WeightsFileError
 from streamer.sources.cast import DenseTensor
 from streamer.sources.lzr2 import InflatedHeld
+from streamer.tiers.expand import Expander
+from streamer.tiers.unpack import Unpacker
 from streamer.tiers.upload import StagedUpload
 from tests.streamer.runtime.files import KINDS, open_tower, stream_file, tower_in_file
 from tests.streamer.tower import LAYER_NBYTES, WIDTH, prefetch_threads
@@ -66,17 +68,30 @@ FAULTS: dict[str, tuple[Any, str, BaseException, type[FailsOnce], type[BaseExcep
     "cast what is held": (DenseTensor, "write_into", FULL, FailsOnce, MemoryError),
     "upload": (StagedUpload, "send", RuntimeError("the link is broken"), FailsOnce, RuntimeError),
     "allocation": (np, "empty", FULL, OnWorkersOnly, MemoryError),
+    "packed: read": (os, "preadv", BROKEN, OnWorkersOnly, WeightsFileError),
+    "packed: allocation": (np, "empty", FULL, OnWorkersOnly, MemoryError),
+    "packed: write to staging": (InflatedHeld, "write_inflated_into", FULL, FailsOnce, MemoryError),
+    "packed: upload": (StagedUpload, "send", RuntimeError("the link is broken"), FailsOnce, RuntimeError),
+    "packed: expand": (Unpacker, "unpack", RuntimeError("the kernel is broken"), FailsOnce, RuntimeError),
+    "packed: expand one tensor": (Expander, "expand", RuntimeError("the kernel is broken"), FailsOnce, RuntimeError),
 }
 NEVER = {("decode", "safetensors"), ("expand what is held", "safetensors"), ("expand what is held", "overlay-heavy"),
          ("allocation", "safetensors")}  # fmt: skip
+CASES = [
+    pytest.param(fault, kind, marks=[pytest.mark.slow] if fault == "packed: allocation" else [])
+    for fault in FAULTS
+    for kind in (["lattice-heavy"] if fault.startswith("packed") else KINDS)
+]
 
 
 @pytest.mark.skipif(not hasattr(os, "preadv"), reason="reads go another way")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "kind"), CASES)
 def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypatch):
     owner, name, error, way, expected = FAULTS[fault]
     ram = 100_000 if "held" in fault else 0
+    packed = fault.startswith("packed")
+    budget = BUDGET + 2 * LAYER_NBYTES * packed  # of a lattice-heavy file's blocks three then stay packed
+    settings = StreamSettings(budget, ram, 2, staged=True, device_decode=packed)
     tower, path = tower_in_file(kind, tmp_path)
     x = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
     threads = threading.active_count()
@@ -89,7 +104,7 @@ def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypa
             failing = way(getattr(owner, name), k, error)
             with monkeypatch.context() as patched:
                 patched.setattr(owner, name, failing)
-                streamed, handle = stream_file(tower, source, StreamSettings(BUDGET, ram, 2, staged=True))
+                streamed, handle = stream_file(tower, source, settings)
                 raised = []
                 for _ in range(2):
                     try:
@@ -97,7 +112,7 @@ def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypa
                     except expected as told:
                         raised.append(told)
             assert torch.equal(streamed(x), want)
-            slab = weakref.ref(handle._engine._arena._slab)
+            slab = weakref.ref(handle._engine._slots._arena._slab)
             assert len(raised) <= 1, raised  # none where what failed was loaded ahead and is loaded again in time
             handle.close()
             assert prefetch_threads() == []

@@ -12,6 +12,7 @@ import torch
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import BudgetError, EngineClosedError
 from streamer.runtime.engine import Engine
+from streamer.runtime.slots import DeviceSlots
 from tests.streamer.tower import LAYER_NBYTES, LAYERS, Tower, stream_tower
 
 SMALLEST = 512 + LAYER_NBYTES
@@ -47,9 +48,9 @@ def test_while_waiting_for_any_block(tower, x, layer, budget):
                 assert torch.equal(tower(x), want)
 
 
-@pytest.mark.parametrize("method", ["_install", "_make_upload"])
+@pytest.mark.parametrize(("owner", "method"), [(Engine, "_install"), (DeviceSlots, "_make_upload")])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_while_another_plan_is_installed(tower, x, method, workers, monkeypatch):
+def test_while_another_plan_is_installed(tower, x, owner, method, workers, monkeypatch):
     with torch.no_grad():
         tower.order = [5, 4, 3, 2, 1, 0]
         want = tower(x)
@@ -63,7 +64,7 @@ def test_while_another_plan_is_installed(tower, x, method, workers, monkeypatch)
                 raise KeyboardInterrupt
 
             with monkeypatch.context() as patch:
-                patch.setattr(Engine, method, interrupt)
+                patch.setattr(owner, method, interrupt)
                 with pytest.raises(KeyboardInterrupt):
                     tower(x)
             for _ in range(2):

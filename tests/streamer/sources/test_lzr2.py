@@ -96,6 +96,23 @@ def test_what_is_held_is_in_its_smaller_form_and_of_the_size_that_was_announced(
     assert all(not isinstance(dense.hold(key), InflatedHeld) for key in dense.keys())
 
 
+def test_what_can_be_inflated_says_how_large_it_is_and_is_held_so(lattice_heavy, made, golden):
+    for path in (lattice_heavy, made, golden):
+        source = Lzr2Source(path)
+        for key in source.keys():
+            held, sizes = source.hold(key), source.info(key).inflated
+            assert (sizes is not None) == isinstance(held, InflatedHeld), key
+            if sizes is None:
+                with pytest.raises(ValueError, match="dense"):
+                    held.write_inflated_into(torch.empty(1 << 20, dtype=torch.uint8))
+                continue
+            memory = torch.full((sizes.nbytes + 64,), 0xEE, dtype=torch.uint8)
+            found = held.write_inflated_into(memory[: sizes.nbytes])
+            assert found.nbytes <= sizes.nbytes
+            assert (found.rows, found.columns, found.d) == (sizes.rows, sizes.columns, sizes.d)
+            assert memory[sizes.nbytes :].tolist() == [0xEE] * 64
+
+
 def test_sizes_are_known_before_anything_is_read(made):
     source = Lzr2Source(made)
     assert source.name == str(made)

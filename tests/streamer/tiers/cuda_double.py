@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Device:
-    """All streams; runs what they hold, one operation at a time, from a stream chosen at random."""
+    """All streams; runs what they hold, one operation at a time, from a stream chosen at random. Thread-safe.
+
+    Its memory is the host's: tensors that operations were enqueued for, and read by a test when it likes.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.lock = threading.RLock()
         self.streams: list[Stream] = []
         self.compute = Stream(self)
-        self.current = self.compute
+        self.ahead = self.compute
+        self.operations: list[str] = []  # that were run, by name
 
     def run_one(self) -> bool:
-        ready = [stream for stream in self.streams if stream.can_run()]
-        if not ready:
-            assert not any(stream.queue for stream in self.streams), "streams wait for each other"
-            return False
-        self.random.choice(ready).run()
-        return True
+        with self.lock:
+            ready = [stream for stream in self.streams if stream.can_run()]
+            if not ready:
+                assert not any(stream.queue for stream in self.streams), "streams wait for each other"
+                return False
+            # One stream runs ahead for a while: then even a short operation of another can be very late.
+            if self.ahead not in ready or self.random.random() < 0.1:
+                self.ahead = self.random.choice(ready)
+            self.ahead.run()
+            return True
 
     def run_all(self) -> None:
         while self.run_one():
@@ -60,8 +72,9 @@ class Stream:
         self.wait_event(event)
 
     def synchronize(self) -> None:
-        while self.queue:
-            assert self.device.run_one()
+        with self.device.lock:
+            while self.queue:
+                assert self.device.run_one()
 
 
 class Event:
@@ -82,25 +95,43 @@ class Event:
         stream.queue.append(reached)
 
     def synchronize(self) -> None:
-        mark = self.recorded
-        while self.done < mark:
-            assert self.device.run_one()
+        with self.device.lock:
+            mark = self.recorded
+            while self.done < mark:
+                assert self.device.run_one()
 
 
-class Slot:
-    """Device memory: a copy into it happens when the stream that it was enqueued on comes to it."""
+class Enqueueing(TorchDispatchMode):
+    """What torch is asked to write is enqueued on a stream, and done when the stream comes to it.
 
-    def __init__(self, device: Device, memory: torch.Tensor) -> None:
-        self.gpu = device
-        self.memory = memory
-        self.device = torch.device("cuda")
+    Fails where something would make the host wait for the device, or take device memory: work on a stream of one's own
+    may do neither.
+    """
 
-    def numel(self) -> int:
-        return self.memory.numel()
+    def __init__(self, device: Device, stream: Stream) -> None:
+        super().__init__()
+        self.device = device
+        self.stream = stream
 
-    def copy_(self, source: torch.Tensor, *, non_blocking: bool = False) -> None:
-        assert non_blocking
-        self.gpu.current.queue.append(lambda: self.memory.copy_(source))
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.is_view:
+            return func(*args, **kwargs)
+        assert func._schema.is_mutable, f"{func} takes memory or reads a value back"
+        written = kwargs.get("out", args[0] if args else None)
+        if func is torch.ops.aten.copy_.default and _storage(args[1]) != _storage(written):
+            assert kwargs.get("non_blocking") or args[2:] == (True,), "a copy from the host that makes it wait"
+
+        def run() -> None:
+            self.device.operations.append(str(func))
+            func(*args, **kwargs)
+
+        self.stream.queue.append(run)
+        return written
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def install(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
@@ -108,9 +139,8 @@ def install(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
 
     @contextmanager
     def on(stream: Stream) -> Iterator[None]:
-        before, device.current = device.current, stream
-        yield
-        device.current = before
+        with Enqueueing(device, stream):
+            yield
 
     @contextmanager
     def ignored(_: object) -> Iterator[None]:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.plan import Plan, lay_out, make_plan, smallest_budget
-from streamer.plan.block import ALIGNMENT
+from streamer.plan import Plan, Slot, lay_out, make_plan, smallest_budget
+from streamer.plan.alignment import ALIGNMENT
 from streamer.tiers.arena import Arena, tensor_views
 
 CPU = torch.device("cpu")
@@ -91,3 +91,12 @@ def test_staging_memory_is_cut_up_as_the_slot_is():
     offset = plan.blocks[0].tensors[3].offset
     assert memory[offset : offset + 10].view(torch.float16).tolist() == [1] * 5
     assert int(memory.count_nonzero()) == 5  # 1.0 is 0x3c00
+
+
+def test_a_part_is_a_range_of_the_slab_and_nothing_beyond():
+    arena = Arena(1024, CPU)
+    arena.part(Slot(0, 1024)).fill_(0)
+    arena.part(Slot(512, 512)).fill_(1)
+    assert arena.part(Slot(0, 1024)).tolist() == [0] * 512 + [1] * 512
+    with pytest.raises(ValueError, match="not within"):
+        arena.part(Slot(512, 513))

@@ -79,6 +79,18 @@ def test_a_tensor_larger_than_announced_is_read_again_each_time():
     assert cache.held_nbytes == 4
 
 
+def test_a_kept_tensor_that_is_asked_for_in_its_held_form_is_read_once_too():
+    below = source_of({"a": 2, "b": 3})
+    cache = keeping(below, ["a"], 100)
+    out = torch.empty(2)
+    for _ in range(3):
+        cache.hold("a").write_into(out)
+        cache.hold("b")
+        assert torch.equal(read(cache, "a"), out)
+    assert (below.reads.count("a"), below.reads.count("b")) == (1, 3)
+    assert cache.held_nbytes == 8
+
+
 def test_two_threads_that_ask_at_once_both_get_it_and_it_is_kept_once():
     below = source_of({"a": 4, "b": 1})
     below.gates["a"] = threading.Event()
@@ -189,6 +201,7 @@ def test_what_should_not_stay_in_the_page_cache_is_told_once_read():
     below = source_of({"a": 4, "b": 4, "c": 1})
     cache = HostCache(below, 16)
     cache.keep("a", dropped="ab")
-    for key in "abca":
+    for key in "aca":
         read(cache, key)
+    cache.hold("b")
     assert below.hints == [("won't need", "a"), ("won't need", "b")]

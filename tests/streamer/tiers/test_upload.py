@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from streamer.plan import Plan, lay_out, make_plan
+from streamer.plan.packed import InflatedSizes
+from streamer.sources.inflated import InflatedSections
 from streamer.tiers.arena import Arena
 from streamer.tiers.staging import StagingPool
+from streamer.tiers.targets import InflatedTarget, Target
 from streamer.tiers.upload import DirectUpload, StagedUpload
 
 CPU = torch.device("cpu")
@@ -64,6 +67,7 @@ def test_direct_targets_are_the_slots_themselves(plan, arena):
     for block in range(3):
         targets = upload.targets(block)
         assert targets is views[block]
+        assert not upload.holds(block)
         targets[0].fill_(block + 1)
         upload.send(block)
         upload.before_use(block)
@@ -158,6 +162,70 @@ def test_a_buffer_is_written_only_after_the_copy_from_it_has_ended(plan, arena):
     ended.set()
     thread.join(10)
     assert len(results) == 1
+
+
+@pytest.fixture
+def packed() -> Plan:
+    """Four blocks that move packed; one of them is kept so."""
+    inflated = [InflatedSizes(64, 64, 8, 8, 4), None]
+    blocks = [lay_out(f"b{i}", [(f"b{i}.0", (64, 64)), (f"b{i}.1", (9,))], 4, inflated=inflated) for i in range(4)]
+    ring, kept, landing, scratch = 2 * blocks[0].nbytes, blocks[0].packed.nbytes, blocks[0].packed.nbytes, 4608
+    plan = make_plan(blocks, range(4), ring + kept + landing + scratch)
+    assert (len(plan.kept), plan.packed) == (1, set(range(4)))
+    return plan
+
+
+def fill(targets: tuple[Target, ...], plan: Plan, block: int, value: float) -> None:
+    matrix, bias = targets
+    assert isinstance(matrix, InflatedTarget)
+    assert isinstance(bias, torch.Tensor)
+    matrix.sizes = plan.blocks[block].packed.places[0].inflated
+    sections = InflatedSections.within(matrix.memory, matrix.sizes)
+    sections.indices.fill_(0)
+    sections.levels.view(torch.float16).fill_(value)
+    sections.positions.copy_(torch.tensor([1, 2, 3, 4095]))
+    sections.values.view(torch.float16).fill_(value + 1)
+    bias.fill_(value + 2)
+
+
+def check(arena: Arena, plan: Plan, block: int, value: float) -> None:
+    matrix, bias = arena.views(plan, block, torch.float32)
+    want = torch.full((64 * 64,), value)
+    want[[1, 2, 3, 4095]] = value + 1
+    assert torch.equal(matrix.view(-1), want)
+    assert bias.unique().tolist() == [value + 2]
+
+
+def test_a_packed_block_is_in_its_slot_after_send_and_says_what_was_moved(packed):
+    arena = Arena(packed.arena_nbytes, CPU)
+    upload = staged(packed, arena, buffers=1)
+    for turn, block in enumerate([0, 1, 2, 3] * 3):
+        value = 100 if block in packed.kept else turn
+        held = upload.holds(block)
+        assert held == (block in packed.kept and turn >= 4)
+        if not held:
+            fill(targets_of(upload, block), packed, block, value)
+        moved = upload.send(block)
+        assert moved == (0 if held else packed.upload_nbytes(block), 64 * 64 * 4 + 9 * 4)
+        check(arena, packed, block, value)
+
+
+def test_threads_that_send_packed_blocks_at_once_dont_disturb_each_other(packed):
+    arena = Arena(packed.arena_nbytes, CPU)
+    upload = staged(packed, arena, buffers=2)
+    a, b = next((i, j) for i in range(4) for j in range(4) if i != j and j not in packed.overlapping[i])
+
+    def send(block: int) -> None:
+        for turn in range(50):
+            if not upload.holds(block):
+                fill(targets_of(upload, block), packed, block, block if block in packed.kept else turn)
+            upload.send(block)
+            check(arena, packed, block, block if block in packed.kept else turn)
+
+    (first, done), (second, also_done) = (in_thread(lambda block=block: send(block)) for block in (a, b))
+    for thread in (first, second):
+        thread.join(60)
+    assert len(done) == len(also_done) == 1
 
 
 def test_every_buffer_comes_round_again_for_as_long_as_one_likes(plan, arena):
