@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings
-from streamer.plan import Plan, lay_out, make_plan
+from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.hooks import StreamHooks
@@ -90,6 +90,25 @@ class StreamHandle:
         self.close()
 
 
+def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype) -> list[Block]:
+    """The blocks as the plan sees them, in the same numbering.
+
+    Args:
+        blocks: a partition of a module's parameters.
+        dtype: to compute in.
+    """
+    return [
+        lay_out(
+            block.name,
+            [(place.key, place.shape) for place in block.places],
+            dtype.itemsize,
+            pinned=block.pinned,
+            runway=block.runway,
+        )
+        for block in blocks
+    ]
+
+
 def attach(
     root: nn.Module,
     blocks: Sequence[ModuleBlock],
@@ -113,17 +132,7 @@ def attach(
     Raises:
         BudgetError: the budget can't hold the largest block.
     """
-    itemsize = torch.empty((), dtype=dtype).element_size()
-    planned = [
-        lay_out(
-            block.name,
-            [(place.key, place.shape) for place in block.places],
-            itemsize,
-            pinned=block.pinned,
-            runway=block.runway,
-        )
-        for block in blocks
-    ]
+    planned = as_planned(blocks, dtype)
     engine: Engine | None = None
     try:
         # The plan first: if the budget can't work, the module keeps its weights.
