@@ -4,7 +4,8 @@
     python -m benchmarks.predict demo.lzr2 --config streamer/models/demo/pipeline/unet/config.json --pixels 128
 
 The machine is measured for the prediction right before the steps and again right after: on a shared machine the two
-tell how much it changed meanwhile. `ratio` is of the measured step to the mean of both predictions.
+tell how much it changed meanwhile. `ratio` is of the measured step to the mean of both predictions; `others` the
+processors that other programs used in each of the three phases.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 # As the command line does, before torch reads it: a thread that decodes and one that spins want the same core.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+import psutil
 import torch
 
 from benchmarks.stream_forward import SDXL_CONFIG, inputs
@@ -33,6 +35,26 @@ from streamer.models.directory import ModelDirectory
 from streamer.models.open import OpenedUnet
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
 from streamer.models.weights import open_weights
+
+
+class Others:
+    """Processors that other programs use, from one call to the next."""
+
+    def __init__(self) -> None:
+        self._before = self._read()
+        self.seen: list[float] = []
+
+    def look(self) -> None:
+        """Notes how many since the last call."""
+        now = self._read()
+        clock, busy = (later - earlier for later, earlier in zip(now, self._before, strict=True))
+        self.seen.append(round(max(0.0, busy / clock), 2))
+        self._before = now
+
+    def _read(self) -> tuple[float, float]:
+        machine, own = psutil.cpu_times(), psutil.Process().cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        return time.perf_counter(), sum(machine) - idle - own.user - own.system
 
 
 def main() -> int:
@@ -72,7 +94,9 @@ def main() -> int:
         )
         return outlook
 
+    others = Others()
     before = predicted().prediction
+    others.look()
     seconds: list[float] = []
     arguments = inputs(config, args.pixels, args.batch)
     handle = stream_unet(unet, source, settings, device, dtype)
@@ -82,11 +106,13 @@ def main() -> int:
             unet(**arguments)
         seconds.append(time.perf_counter() - started)
         print(f"step {len(seconds)}: {seconds[-1]:.3f} s", file=sys.stderr)
+    others.look()
     # The weights stay open for the second prediction: only the engine is closed.
     handle._engine.close()
     opened = OpenedUnet(directory, empty_unet(config), source, settings, device, dtype, Defaults())
     after = predicted().prediction
     source.close()
+    others.look()
 
     works = [step.work for step in handle.stats.steps[1:]]
     measured = statistics.median(seconds[1:] or seconds)
@@ -102,6 +128,7 @@ def main() -> int:
         "ratio": round(measured / expected, 3),
         "ratio_before": round(measured / before.step_seconds, 3),
         "ratio_first_step": round(2 * seconds[0] / (before.first_step_seconds + after.first_step_seconds), 3),
+        "others": others.seen,
         "bound": before.bound,
         "predicted_waiting": round((before.waited_seconds + after.waited_seconds) / 2, 4),
         "measured_waiting": round(statistics.median(work.waited_seconds for work in works), 4) if works else None,
