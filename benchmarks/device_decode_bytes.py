@@ -14,20 +14,20 @@ import json
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamer.config import format_size, parse_size
+from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.unet import empty_unet, execution_order, unet_blocks
 from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.plan.packed import InflatedSizes, scratch_nbytes
 from streamer.sources.inflated import InflatedSections
 from streamer.tiers.expand import Expander
 
-SDXL_CONFIG = Path(__file__).parent.parent / "tools" / "sdxl" / "unet_config.json"
+SDXL_CONFIG = sdxl_unet_config()
 META = torch.device("meta")
 
 

@@ -26,10 +26,11 @@ from safetensors.torch import load_file
 
 from streamer.bench.memory import peak_resident_nbytes
 from streamer.config import StreamSettings, parse_size
+from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
 from streamer.models.weights import open_weights
 
-SDXL_CONFIG = Path(__file__).parent.parent / "tools" / "sdxl" / "unet_config.json"
+SDXL_CONFIG = sdxl_unet_config()
 
 
 def inputs(config: dict[str, Any], pixels: int, batch: int) -> dict[str, Any]:

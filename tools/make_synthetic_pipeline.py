@@ -25,11 +25,12 @@ from torch import nn
 
 from streamer.convert.safetensors_file import write_safetensors
 from streamer.models.demo import demo_directory
+from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.text_encoder import empty_text_encoder
 from streamer.models.vae import empty_vae
 
 CONFIGS = Path(__file__).parent / "sdxl" / "pipeline"
-UNET_CONFIG = Path(__file__).parent / "sdxl" / "unet_config.json"
+UNET_CONFIG = sdxl_unet_config()
 FILES = {
     "text_encoder": "model.safetensors",
     "text_encoder_2": "model.safetensors",

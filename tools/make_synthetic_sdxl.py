@@ -34,8 +34,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import lzr2
 from streamer.bench.memory import peak_resident_nbytes
 from streamer.convert.safetensors_file import write_safetensors
+from streamer.models.sdxl import sdxl_unet_config
 
-SDXL_CONFIG = Path(__file__).parent / "sdxl" / "unet_config.json"
+SDXL_CONFIG = sdxl_unet_config()
 OVERLAY_SHARE = 0.01
 BYTES_A_WEIGHT = {("lattice", ".lzr2"): 0.35, ("gaussian", ".lzr2"): 8.6}  # upper bounds, to check the disk beforehand
 

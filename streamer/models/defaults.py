@@ -44,9 +44,7 @@ def read_defaults(root: Path, unet_config: dict[str, Any], vae_config: dict[str,
         ModelError: the file is there and makes no sense.
     """
     latent = unet_config.get("sample_size")
-    levels = vae_config.get("block_out_channels")
-    factor = 2 ** (len(levels) - 1) if isinstance(levels, list) and 0 < len(levels) < 10 else 8
-    size = latent * factor if type(latent) is int and latent > 0 else 1024
+    size = latent * latent_factor(vae_config) if type(latent) is int and latent > 0 else 1024
     defaults = Defaults(width=size, height=size)
     path = root / FILE_NAME
     if not path.is_file():
@@ -61,3 +59,13 @@ def read_defaults(root: Path, unet_config: dict[str, Any], vae_config: dict[str,
         return replace(defaults, **numbers, guidance=guidance, vram_budget_nbytes=budget)
     except (OSError, ValueError, TypeError, AttributeError, SizeError) as error:
         raise ModelError(str(path), f"its defaults make no sense ({error}).") from error
+
+
+def latent_factor(vae_config: dict[str, Any]) -> int:
+    """Pixels of a picture's side for each of its latent's.
+
+    Args:
+        vae_config: with ``block_out_channels``; each level but the first halves the picture.
+    """
+    levels = vae_config.get("block_out_channels")
+    return 2 ** (len(levels) - 1) if isinstance(levels, list) and 0 < len(levels) < 10 else 8

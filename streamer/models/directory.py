@@ -95,13 +95,14 @@ def diffusers_files(folder: Path, stem: str = _UNET_STEM) -> tuple[Path, ...]:
     return ()
 
 
-def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) -> ModelDirectory:
+def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None], with_rest: bool = True) -> ModelDirectory:
     """The model's directory; from the hub, everything but the U-Net's weights unless they are asked for.
 
     Args:
         model: a directory, or a hub id such as ``stabilityai/stable-diffusion-xl-base-1.0``.
         with_unet: also fetch the model's own U-Net weights.
         notify: told of what takes time, a line each.
+        with_rest: also fetch the weights of everything else.
 
     Raises:
         ModelError: it is neither, isn't an SDXL pipeline, or can't be fetched.
@@ -116,7 +117,7 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None]) ->
             "Give a weight file with --weights, a directory with --model.",
         )
     elif _HUB_ID.fullmatch(model):
-        root = _fetch(model, with_unet, notify)
+        root = _fetch(model, with_unet, with_rest, notify)
     else:
         raise ModelError(
             model,
@@ -141,14 +142,14 @@ def _variant(root: Path) -> str | None:
     return None
 
 
-def _fetch(model: str, with_unet: bool, notify: Callable[[str], None]) -> Path:
+def _fetch(model: str, with_unet: bool, with_rest: bool, notify: Callable[[str], None]) -> Path:
     """The snapshot's directory in the hub's cache; without a network, what the cache has."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         siblings = HfApi().model_info(model, timeout=_HUB_SECONDS).siblings or []
-        files = choose_files([sibling.rfilename for sibling in siblings], with_unet=with_unet)
+        files = choose_files([sibling.rfilename for sibling in siblings], with_unet=with_unet, with_rest=with_rest)
         notify(f"Fetching {model}: {len(files)} files" + ("" if with_unet else ", its U-Net's weights left out"))
         return Path(snapshot_download(model, allow_patterns=list(files)))
     except HfHubHTTPError as error:
@@ -174,7 +175,7 @@ def _hub_hint(error: Exception) -> str:
     return "Check the id's spelling."
 
 
-def choose_files(files: Sequence[str], *, with_unet: bool) -> tuple[str, ...]:
+def choose_files(files: Sequence[str], *, with_unet: bool, with_rest: bool = True) -> tuple[str, ...]:
     """Of a repository's files those that a pipeline needs: configurations, vocabularies, one set of safetensors.
 
     Half-precision weights are taken where there are any: the same after rounding, and half the download.
@@ -182,9 +183,10 @@ def choose_files(files: Sequence[str], *, with_unet: bool) -> tuple[str, ...]:
     Args:
         files: paths in the repository.
         with_unet: whether the U-Net's weights are among what is needed.
+        with_rest: whether the weights of everything else are.
     """
     chosen = [file for file in files if _SMALL_FILES.fullmatch(file)]
-    stems = dict(_WEIGHT_STEMS) | ({"unet": _UNET_STEM} if with_unet else {})
+    stems = (_WEIGHT_STEMS if with_rest else {}) | ({"unet": _UNET_STEM} if with_unet else {})
     for part, stem in stems.items():
         for variant in (r"\.fp16", ""):
             weights = re.compile(rf"{part}/{stem}{variant}(-\d+-of-\d+)?\.safetensors")

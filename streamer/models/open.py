@@ -13,12 +13,13 @@ from diffusers import UNet2DConditionModel
 
 from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import ModelError, WeightsFileError
-from streamer.models.defaults import read_defaults
+from streamer.models.defaults import Defaults, read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
 from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
+from streamer.models.sdxl import sdxl_directory
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
 from streamer.sources.base import WeightSource
@@ -63,6 +64,29 @@ class PipelineOptions:
     vae_tile: int | None = None
 
 
+@dataclass(frozen=True)
+class OpenedUnet:
+    """A U-Net, where its weights come from, and how they shall be streamed.
+
+    Attributes:
+        model: everything else is in.
+        unet: with shapes and no memory.
+        source: of its weights, open.
+        settings: budgets and threads.
+        device: to compute on.
+        dtype: to compute in.
+        defaults: of the model.
+    """
+
+    model: ModelDirectory
+    unet: UNet2DConditionModel
+    source: WeightSource
+    settings: StreamSettings
+    device: torch.device
+    dtype: torch.dtype
+    defaults: Defaults
+
+
 def open_pipeline(
     options: PipelineOptions, notify: Callable[[str], None], warn: Callable[[str], None] | None = None
 ) -> StreamedPipeline:
@@ -76,9 +100,33 @@ def open_pipeline(
     Raises:
         StreamerError: anything that the user can act on.
     """
+    it = open_unet(options, notify, warn)
+    return load_pipeline(
+        it.model, it.unet, it.source, it.settings, it.device, it.dtype, it.defaults, options.scheduler, options.vae_tile
+    )
+
+
+def open_unet(
+    options: PipelineOptions,
+    notify: Callable[[str], None],
+    warn: Callable[[str], None] | None = None,
+    *,
+    with_rest: bool = True,
+) -> OpenedUnet:
+    """The U-Net and its weights, ready to be streamed; the caller closes the source.
+
+    Args:
+        options: what the user said.
+        notify: told what takes time, a line each.
+        warn: told what about the weights doesn't fit the model, a line each; None: as ``notify``.
+        with_rest: the model's other parts are needed too; without, nothing is fetched for them.
+
+    Raises:
+        StreamerError: anything that the user can act on.
+    """
     device = choose_device(options.device)
     dtype = compute_type(device)
-    model, weights = _choose_model(options, notify)
+    model, weights = _choose_model(options, notify, with_rest)
     unet = _empty_unet(model)
     source = open_weights(
         weights,
@@ -105,7 +153,7 @@ def open_pipeline(
     except BaseException:
         source.close()
         raise
-    return load_pipeline(model, unet, source, settings, device, dtype, defaults, options.scheduler, options.vae_tile)
+    return OpenedUnet(model, unet, source, settings, device, dtype, defaults)
 
 
 def _empty_unet(model: ModelDirectory) -> UNet2DConditionModel:
@@ -126,7 +174,9 @@ def _read_one(
         source.read_into(key, torch.empty(shapes[key], dtype=dtype))
 
 
-def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tuple[ModelDirectory, Path | None]:
+def _choose_model(
+    options: PipelineOptions, notify: Callable[[str], None], with_rest: bool
+) -> tuple[ModelDirectory, Path | None]:
     """The model's directory and the weights; without either it is the embedded demo, without a model what fits."""
     weights = options.weights
     if weights is not None and not weights.exists():
@@ -135,10 +185,12 @@ def _choose_model(options: PipelineOptions, notify: Callable[[str], None]) -> tu
     if name is None:
         given = [path for path in (weights, options.base) if path is not None]
         name = DEMO if weights is None or any(_is_demo(path) for path in given) else SDXL_BASE
+        if name == SDXL_BASE and not with_rest:
+            return ModelDirectory(name, sdxl_directory(), None), weights
     if name == DEMO:
         model = ModelDirectory(DEMO, demo_directory(), None)
         return model, weights if weights is not None else demo_weights(notify=notify)
-    model = find_model(name, with_unet=weights is None, notify=notify)
+    model = find_model(name, with_unet=weights is None, notify=notify, with_rest=with_rest)
     if weights is None and options.base is None and not model.unet_files():
         raise ModelError(name, "it has no U-Net in safetensors.", "Give the U-Net's weights with --weights.")
     return model, weights

@@ -15,6 +15,7 @@ from streamer.models.activations import ActivationMeter
 from streamer.models.directory import ModelDirectory
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 from streamer.models.unet import empty_unet, stream_unet
+from streamer.models.unet_inputs import TOKENS, StepShape, unet_inputs
 from streamer.models.vae import (
     SMALLEST_TILE,
     empty_vae,
@@ -30,7 +31,6 @@ from streamer.sources.base import WeightSource
 from streamer.tiers.device_memory import PeakMeter, cap, context_nbytes
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
-_TOKENS = 77
 _PICTURES = 4  # of the result's size that exist at one time: tiles, rows of tiles, and the picture put together
 _MEASURED_MARGIN = 1.05
 _PART_NAMES = {
@@ -139,8 +139,7 @@ class PipelineParts:
         vae: Any = self.modules["vae"]
         per_latent = pixels_per_latent(vae)
         width, height = -(-size.width // per_latent), -(-size.height // per_latent)
-        picture = size.width * size.height * 3 * 4 * _PICTURES
-        self.share.reserved_nbytes = self._context_nbytes + picture
+        self.share.reserved_nbytes = self._context_nbytes + picture_nbytes(size.width, size.height)
         side: int | None
         if tile is not None:
             step = 4 * per_latent
@@ -254,25 +253,33 @@ class PipelineParts:
         return needs["unet"]
 
     def _encoding(self, part: str) -> int:
-        tokens = torch.empty((1, _TOKENS), dtype=torch.long, device="meta")
+        tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
         return self._meters[part]((tokens,), {"output_hidden_states": True})
 
     def _denoising(self, width: int, height: int, batch: int) -> int:
         unet: Any = self.modules["unet"]
-        dtype, config = unet.dtype, unet.config
+        return self._meters["unet"]((), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
 
-        def empty(*shape: int) -> torch.Tensor:
-            return torch.empty(shape, dtype=dtype, device="meta")
 
-        added = {}
-        if config.addition_embed_type == "text_time":
-            n_ids = 6 if "text_encoder" in self._handles else 5  # the refiner has one more for its score, one less else
-            pooled = config.projection_class_embeddings_input_dim - n_ids * config.addition_time_embed_dim
-            added = {"text_embeds": empty(batch, pooled), "time_ids": empty(batch, n_ids)}
-        return self._meters["unet"](
-            (empty(batch, config.in_channels, height, width), torch.empty((), device="meta")),
-            {"encoder_hidden_states": empty(batch, _TOKENS, config.cross_attention_dim), "added_cond_kwargs": added},
-        )
+def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
+    """Bytes that a forward of such a U-Net needs beside weights.
+
+    Args:
+        config: of the U-Net.
+        dtype: to compute in.
+        shape: of the latent.
+    """
+    return ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype))((), unet_inputs(config, dtype, shape))
+
+
+def picture_nbytes(width: int, height: int) -> int:
+    """Bytes of pictures that exist at one time, in pixels of float32.
+
+    Args:
+        width: pixels.
+        height: pixels.
+    """
+    return width * height * 3 * 4 * _PICTURES
 
 
 def _vae_type(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:

@@ -60,18 +60,27 @@ class Request:
         for text in (self.prompt, self.negative or ""):
             if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
                 raise SettingError(f"The prompt {text!a} isn't text: some of its bytes are no UTF-8.")
-        for name, pixels in (("width", self.width), ("height", self.height)):
-            nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)
-            if not 8 <= pixels <= _LARGEST_SIDE:
-                raise SettingError(f"The {name} of {pixels} pixels isn't within 8 to {_LARGEST_SIDE}.")
-            if pixels % 8:
-                raise SettingError(f"The {name} of {pixels} pixels isn't a multiple of 8.", f"Try {nearest}.")
+        check_sides(self.width, self.height)
         if not 1 <= self.steps <= 1000:
             raise SettingError(f"{self.steps} steps: between 1 and 1000 can be made.")
         if not 0 <= self.guidance <= 1000:
             raise SettingError(f"A guidance of {self.guidance} makes no sense; 1 to 15 is usual.")
         if not 0 <= self.seed < 1 << 63:
             raise SettingError(f"The seed {self.seed} is out of range: 0 to {(1 << 63) - 1}.")
+
+
+def check_sides(width: int, height: int) -> None:
+    """Returns if a picture may have so many pixels.
+
+    Raises:
+        SettingError: too few, too many, or no multiple of 8.
+    """
+    for name, pixels in (("width", width), ("height", height)):
+        nearest = min(max(round(pixels / 8) * 8, 8), _LARGEST_SIDE)
+        if not 8 <= pixels <= _LARGEST_SIDE:
+            raise SettingError(f"The {name} of {pixels} pixels isn't within 8 to {_LARGEST_SIDE}.")
+        if pixels % 8:
+            raise SettingError(f"The {name} of {pixels} pixels isn't a multiple of 8.", f"Try {nearest}.")
 
 
 class StreamedPipeline:

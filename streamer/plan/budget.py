@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from streamer.errors import BudgetError
@@ -60,20 +60,47 @@ def divide(blocks: Sequence[Block], order: Sequence[int], budget_nbytes: int) ->
     without_turn = frozenset(range(len(blocks))) - pinned - frozenset(candidates)
     # Whole units only: a slot at the end of the ring has to be aligned too.
     room = (budget_nbytes - sum(blocks[i].nbytes for i in pinned)) // ALIGNMENT * ALIGNMENT
-    least_ring = max((blocks[i].nbytes for i in without_turn), default=0)
+    for need in needs(blocks, order):
+        if need.nbytes <= room:
+            resident = pinned.union(candidates[: need.count])
+            # What is left over makes the ring longer: more of what comes next can be on its way.
+            arriving = sum(blocks[i].nbytes for i in set(streamed_turns(order, resident)) | without_turn)
+            return Division(resident, min(room - need.kept_nbytes, arriving))
+    return Division(pinned, room)
 
+
+@dataclass(frozen=True)
+class Need:
+    """What keeping the first ``count`` blocks of `keep_order` needs, besides all that is pinned.
+
+    Attributes:
+        count: of blocks kept.
+        kept_nbytes: they take.
+        ring_nbytes: of the shortest ring for the rest.
+    """
+
+    count: int
+    kept_nbytes: int
+    ring_nbytes: int
+
+    @property
+    def nbytes(self) -> int:
+        """Both together."""
+        return self.kept_nbytes + self.ring_nbytes
+
+
+def needs(blocks: Sequence[Block], order: Sequence[int]) -> Iterator[Need]:
+    """What each number of kept blocks needs, all of them first, none last."""
+    pinned = frozenset(i for i, b in enumerate(blocks) if b.pinned)
+    candidates = keep_order(blocks, order)
+    without_turn = frozenset(range(len(blocks))) - pinned - frozenset(candidates)
+    least_ring = max((blocks[i].nbytes for i in without_turn), default=0)
     kept_nbytes = sum(blocks[i].nbytes for i in candidates)
     for count in range(len(candidates), -1, -1):
         streamed = streamed_turns(order, pinned.union(candidates[:count]))
-        ring = max(ring_for_two(blocks, streamed), least_ring)
-        if kept_nbytes + ring <= room:
-            resident = pinned.union(candidates[:count])
-            # What is left over makes the ring longer: more of what comes next can be on its way.
-            arriving = sum(blocks[i].nbytes for i in set(streamed) | without_turn)
-            return Division(resident, min(room - kept_nbytes, arriving))
+        yield Need(count, kept_nbytes, max(ring_for_two(blocks, streamed), least_ring))
         if count:
             kept_nbytes -= blocks[candidates[count - 1]].nbytes
-    return Division(pinned, room)
 
 
 def ring_for_two(blocks: Sequence[Block], streamed: Sequence[int]) -> int:

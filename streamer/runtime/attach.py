@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings
-from streamer.plan import Plan, lay_out, make_plan
+from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock
 from streamer.runtime.engine import Engine
 from streamer.runtime.hooks import StreamHooks
@@ -109,6 +109,27 @@ class StreamHandle:
         self.close()
 
 
+def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype, packed: WeightSource | None = None) -> list[Block]:
+    """The blocks as the plan sees them, in the same numbering.
+
+    Args:
+        blocks: a partition of a module's parameters.
+        dtype: to compute in.
+        packed: gives the weights in a form that the device expands; None: it doesn't.
+    """
+    return [
+        lay_out(
+            block.name,
+            [(place.key, place.shape) for place in block.places],
+            dtype.itemsize,
+            pinned=block.pinned,
+            runway=block.runway,
+            inflated=[packed.info(place.key).inflated for place in block.places] if packed is not None else (),
+        )
+        for block in blocks
+    ]
+
+
 def attach(
     root: nn.Module,
     blocks: Sequence[ModuleBlock],
@@ -137,21 +158,9 @@ def attach(
     Raises:
         BudgetError: the budget can't hold the largest block.
     """
-    itemsize = torch.empty((), dtype=dtype).element_size()
     engine: Engine | None = None
     try:
-        expands = settings.decodes_on(device.type)
-        planned = [
-            lay_out(
-                block.name,
-                [(place.key, place.shape) for place in block.places],
-                itemsize,
-                pinned=block.pinned,
-                runway=block.runway,
-                inflated=[source.info(place.key).inflated for place in block.places] if expands else (),
-            )
-            for block in blocks
-        ]
+        planned = as_planned(blocks, dtype, source if settings.decodes_on(device.type) else None)
         # The plan first: if the budget can't work, the module keeps its weights.
         plan = make_plan(planned, order, settings.vram_budget_nbytes)
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)

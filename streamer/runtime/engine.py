@@ -14,17 +14,16 @@ import torch
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import EngineClosedError
 from streamer.plan import Plan, make_plan, smallest_budget
-from streamer.plan.residency import keep_order
 from streamer.runtime.account import Account
 from streamer.runtime.bind import Binder
+from streamer.runtime.keeping import keep_by
 from streamer.runtime.lifecycle import BlockState
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.schedule import Claim, Schedule
 from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
-from streamer.tiers.host_cache import HostCache, choose
-from streamer.tiers.page_cache import keys_to_drop
+from streamer.tiers.host_cache import HostCache
 from streamer.tiers.targets import write
 from streamer.tiers.upload import Upload
 
@@ -346,7 +345,8 @@ class Engine:
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
         self._schedule = Schedule(plan)
-        self._cache.keep(*self._chosen(plan))
+        keeping = keep_by(plan, self._below, self._settings)
+        self._cache.keep(keeping.kept, keeping.dropped)
         self._slots.install(plan)
 
     def _let_loads_end(self) -> None:
@@ -357,14 +357,6 @@ class Engine:
 
     def _stopping(self) -> bool:
         return self._closed or self._failure is not None
-
-    def _chosen(self, plan: Plan) -> tuple[frozenset[str], frozenset[str]]:
-        """The keys to keep in host memory, and those that shall leave the system's page cache once read."""
-        ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
-        groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
-        settings = self._settings
-        kept = choose(self._below, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)
-        return kept, keys_to_drop(self._below, groups, settings.page_cache_nbytes)
 
     def _pinned(self) -> tuple[int, ...]:
         return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)

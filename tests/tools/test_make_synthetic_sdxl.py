@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 import lzr2
 from streamer.models.demo import demo_directory
+from streamer.models.sdxl import sdxl_unet_config
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic_sdxl.py"
 SMALL = demo_directory() / "unet" / "config.json"
@@ -163,8 +164,7 @@ def test_a_lattice_row_has_three_values_but_for_one_in_a_hundred(tool):
 
 @pytest.mark.slow
 def test_full_size_within_its_memory_and_one_forward_within_three_gigabytes(tmp_path):
-    sdxl = TOOL.parent / "sdxl" / "unet_config.json"
-    said = make(tmp_path / "sdxl.lzr2", config=sdxl)
+    said = make(tmp_path / "sdxl.lzr2", config=sdxl_unet_config())
     assert "1,680 tensors, 2,567,463,684 weights" in said
     assert float(said.split("at most ")[1].split(" GB")[0]) < 1.5
     benchmark = TOOL.parents[1] / "benchmarks" / "stream_forward.py"

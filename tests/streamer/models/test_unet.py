@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.models.demo import demo_directory
+from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.turns import execution_order
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet, unet_blocks
 from streamer.plan import lay_out, smallest_budget
 from streamer.sources.lzr2 import Lzr2Source
 from streamer.sources.safetensors import SafetensorsSource
 
-SDXL_CONFIG = Path(__file__).parents[3] / "tools" / "sdxl" / "unet_config.json"
+SDXL_CONFIG = sdxl_unet_config()
 
 
 def config() -> dict:

@@ -1,0 +1,146 @@
+"""What to expect of a U-Net and its weights on this machine, for any budget."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+
+from streamer.bench.compute_cost import ComputeCost, assumed_cost, measured_cost
+from streamer.bench.decode_cost import DecodeCost, measured_decode
+from streamer.bench.prediction import Prediction, predict
+from streamer.bench.simulate import Costs, Machine
+from streamer.config import StreamSettings
+from streamer.errors import PartBudgetError
+from streamer.models.open import OpenedUnet
+from streamer.models.unet import unet_blocks
+from streamer.models.unet_inputs import StepShape
+from streamer.plan import Block, Plan, make_plan, smallest_budget
+from streamer.plan.thresholds import thresholds
+from streamer.runtime.attach import as_planned
+from streamer.runtime.keeping import Keeping, keep_by
+from streamer.sources.base import WeightSource
+
+ASSUMED_LINK = 12e9
+"""Bytes a second to a GPU when nobody says: what PCIe 3.0 x16 reaches, and PCIe 4.0 in laptops."""
+
+_COMPUTE_SECONDS = 3.0  # for measuring
+_DECODE_SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What one budget gives.
+
+    Attributes:
+        budget_nbytes: of everything on the device.
+        plan: for what of it is left to weights.
+        keeping: in host memory and page cache.
+        held_nbytes: of host memory that it takes.
+        prediction: of its steps.
+    """
+
+    budget_nbytes: int
+    plan: Plan
+    keeping: Keeping
+    held_nbytes: int
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A model, its weights and a machine, ready to be asked about budgets.
+
+    Attributes:
+        source: of the weights; open.
+        settings: budgets and threads.
+        blocks: of the model.
+        compute: what each turn costs.
+        decode: what each tensor costs.
+        machine: that does the work.
+        beside_nbytes: of the budget that isn't for weights: activations, the picture, the device's context.
+    """
+
+    source: WeightSource
+    settings: StreamSettings
+    blocks: tuple[Block, ...]
+    compute: ComputeCost
+    decode: DecodeCost
+    machine: Machine
+    beside_nbytes: int
+
+    def at(self, vram_budget_nbytes: int) -> Outlook:
+        """The plan for the budget, and what its steps will be like.
+
+        Args:
+            vram_budget_nbytes: most bytes of everything on the device.
+
+        Raises:
+            PartBudgetError: it can't hold the largest block and what is beside weights.
+        """
+        smallest = self.beside_nbytes + smallest_budget(self.blocks)
+        if vram_budget_nbytes < smallest:
+            raise PartBudgetError(vram_budget_nbytes, smallest, "the U-Net", self.beside_nbytes)
+        plan = make_plan(self.blocks, self.compute.order, vram_budget_nbytes - self.beside_nbytes)
+        keeping = keep_by(plan, self.source, self.settings)
+        costs = Costs(
+            turn_seconds=self.compute.turn_seconds,
+            gap_seconds=self.compute.gap_seconds,
+            first_loads=self.decode.first_loads(plan, keeping),
+            later_loads=self.decode.later_loads(plan, keeping),
+        )
+        held_nbytes = sum(self.source.info(key).held_nbytes for key in keeping.kept)
+        return Outlook(vram_budget_nbytes, plan, keeping, held_nbytes, predict(plan, costs, self.machine))
+
+    def thresholds(self) -> tuple[int, ...]:
+        """Every budget from which on more stays, in bytes, ascending."""
+        return tuple(self.beside_nbytes + nbytes for nbytes in thresholds(self.blocks, self.compute.order))
+
+
+def forecast(
+    opened: OpenedUnet,
+    shape: StepShape,
+    *,
+    beside_nbytes: int = 0,
+    link: float | None = None,
+    disk: float | None = None,
+    flops_per_second: float | None = None,
+) -> Forecast:
+    """Measures this machine for a few seconds; reads a few tensors of the weights.
+
+    Args:
+        opened: the U-Net and its weights.
+        shape: of the latent.
+        beside_nbytes: of the budget that isn't for weights.
+        link: bytes a second to the device; None: `ASSUMED_LINK`. Of no use on a CPU, which needs none.
+        disk: bytes a second that the disk gives; None: whatever is read is in the system's page cache.
+        flops_per_second: that the device reaches; None: measured.
+    """
+    blocks = tuple(as_planned(unet_blocks(opened.unet), opened.dtype))
+    config = dict(opened.unet.config)
+    compute = (
+        measured_cost(config, shape, opened.device, opened.dtype, _COMPUTE_SECONDS)
+        if flops_per_second is None
+        else assumed_cost(config, shape, flops_per_second)
+    )
+    keys = [place.key for block in blocks for place in block.tensors]
+    least = make_plan(blocks, compute.order, thresholds(blocks, compute.order)[0])
+    holds = bool(keep_by(least, opened.source, opened.settings).kept)
+    decode = measured_decode(opened.source, keys, opened.dtype, holds=holds, seconds=_DECODE_SECONDS)
+    on_cpu = opened.device.type == "cpu"
+    machine = Machine(
+        cores=processors(),
+        compute_threads=torch.get_num_threads() if on_cpu else 0,
+        workers=opened.settings.workers,
+        link=None if on_cpu else link or ASSUMED_LINK,
+        disk=disk,
+    )
+    return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes)
+
+
+def processors() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

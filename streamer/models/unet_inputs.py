@@ -1,0 +1,48 @@
+"""What a pipeline passes to SDXL's U-Net, as shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+TOKENS = 77
+"""Of a prompt."""
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """The size of what one forward works on.
+
+    Attributes:
+        width: of the latent.
+        height: of the latent.
+        batch: 2 with guidance, else 1.
+    """
+
+    width: int
+    height: int
+    batch: int
+
+
+def unet_inputs(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> dict[str, Any]:
+    """Arguments of a forward as a pipeline passes them, on the meta device.
+
+    Args:
+        config: of the U-Net, of SDXL's kind (text and time are added).
+        dtype: of all but the time.
+        shape: of the latent.
+    """
+    pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+
+    def empty(*sizes: int) -> torch.Tensor:
+        return torch.empty(shape.batch, *sizes, dtype=dtype, device="meta")
+
+    return {
+        "sample": empty(config["in_channels"], shape.height, shape.width),
+        "timestep": torch.empty((), device="meta"),
+        "encoder_hidden_states": empty(TOKENS, config["cross_attention_dim"]),
+        "added_cond_kwargs": {"text_embeds": empty(pooled), "time_ids": empty(6)},
+    }

@@ -1,0 +1,39 @@
+"""Which tensors are kept in host memory between steps, and which leave the system's page cache once read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamer.config import StreamSettings
+from streamer.plan import Plan
+from streamer.plan.residency import keep_order
+from streamer.sources.base import WeightSource
+from streamer.tiers.host_cache import choose
+from streamer.tiers.page_cache import keys_to_drop
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What becomes of a tensor's bytes once they were read.
+
+    Attributes:
+        kept: keys that stay in host memory.
+        dropped: keys whose bytes leave the system's page cache, so that others' stay.
+    """
+
+    kept: frozenset[str]
+    dropped: frozenset[str]
+
+
+def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keeping:
+    """The fixed sets for this plan, within the settings' budgets; blocks that stay on the device come last.
+
+    Args:
+        plan: whose streamed blocks are read again at each step.
+        source: of the tensors.
+        settings: budgets of host memory and page cache.
+    """
+    ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
+    groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
+    kept = choose(source, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)
+    return Keeping(kept, keys_to_drop(source, groups, settings.page_cache_nbytes))
