@@ -87,6 +87,7 @@ class PipelineParts:
         dtype: torch.dtype,
     ) -> None:
         self._device = device
+        self.workers = settings.workers
         self._context_nbytes = context_nbytes(device)
         self.share = SharedBudget(settings.vram_budget_nbytes, self._context_nbytes)
         self._measured: dict[tuple[str, int], int] = {}
