@@ -3,9 +3,8 @@
     python tools/gpu_acceptance.py --out benchmarks/results/
     python tools/gpu_acceptance.py --rehearse        # the same on a CPU with the small model: tests the script alone
 
-Makes a full-size synthetic SDXL (27 GB of disk are not needed: the lattice-heavy file has 0.8), runs `pytest -m gpu`,
-and draws at 1024 x 1024 with guidance within budgets of 2 to 8 GB, each in a process of its own. Asks for no setting of
-the GPU and changes none.
+Makes a full-size synthetic SDXL (8 GB of disk), runs `pytest -m gpu`, and draws at 1024 x 1024 with guidance within
+budgets of 2 to 8 GB, each in a process of its own. Changes no setting of the GPU.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from streamer.config import UNLIMITED, parse_size
 from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
 from streamer.models.pipeline import Request
+from streamer.runtime.stats import Work
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGETS = ("2GB", "3GB", "4GB", "6GB", "8GB")
@@ -80,10 +81,12 @@ def make_files(work: Path, rehearse: bool) -> None:
         [str(ROOT / "tools" / "make_synthetic_sdxl.py"), str(work / "lattice.safetensors"), *small],
         [str(ROOT / "tools" / "make_synthetic_pipeline.py"), str(work / "model"), *parts],
     ]
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+
     with ThreadPoolExecutor() as threads:
-        for done in threads.map(
-            lambda c: subprocess.run([sys.executable, *c], capture_output=True, text=True), commands
-        ):
+        for done in threads.map(run, commands):
             if done.returncode:
                 raise SystemExit(done.stderr[-2000:])
 
@@ -111,7 +114,7 @@ def draw(work: Path, scale: Scale, weights: str, budget: str, threads: int | Non
         found = {
             "weights": weights,
             "budget_nbytes": parse_size(budget),
-            "step_seconds": [b - a for a, b in zip(ended, ended[1:], strict=False)],
+            "step_seconds": [after - before for before, after in pairwise(ended)],
             "work": [asdict(step.work) for step in steps[1:]],
             "decode_threads": options.workers or pipeline.parts.workers,
             "streamed_nbytes_per_step": pipeline.handle.plan.streamed_nbytes,
@@ -215,8 +218,6 @@ def judged(found: dict[str, Any], resident: float, link: float | None, name: str
         total = found["max_reserved_nbytes"] + found["outside_nbytes"]
         held = total <= found["budget_nbytes"]
         rows.append(Row(f"{name}: memory", f"<= {found['budget_nbytes'] / 1e9:.2f} GB", f"{total / 1e9:.2f} GB", held))
-    from streamer.runtime.stats import Work
-
     worst = 1.0
     bound = "compute"
     for seconds, work in zip(found["step_seconds"], found["work"], strict=False):
