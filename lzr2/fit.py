@@ -1,4 +1,4 @@
-"""Compiled loops of the encoder: fit the three levels of a row, assign digits, find what the lattice misses."""
+"""Compiled loops of the encoder: the three levels that most weights of a row equal, digits, indices."""
 # mypy: disable-error-code="untyped-decorator"
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lzr2.compiled import compiled, compiled_freely
+from lzr2.compiled import compiled
 from lzr2.kernels import U16, U32, half_bits
 
 F32 = npt.NDArray[np.float32]
@@ -19,9 +19,6 @@ _f32 = np.float32
 _at = np.uintp
 _TOP = 6  # most frequent values of a row that are tried as levels
 _TAKEN = 0x80000000
-_ROUNDS = 12
-_SETTLED = 2e-3  # a change of the levels, in steps between them, that no longer matters
-_NOT_A_NUMBER = 0x7FFFFFFF  # an error larger than every number
 
 
 @compiled
@@ -126,91 +123,26 @@ def _try(low: float, high: float, counts: U32, one: F32, best_fit: F32, best: in
 
 
 @compiled
-def _try_three(low: float, middle: float, high: float, counts: U32, one: F32, best_fit: F32, best: int) -> int:
-    """Three values that are evenly spaced but for their own rounding."""
+def evenly_spaced(low: float, middle: float, high: float) -> tuple[float, float]:
+    """Middle level and step of three values, evenly spaced but for their own rounding; step 0 if they aren't."""
     e0, e1, e2 = _half_ulp(low), _half_ulp(middle), _half_ulp(high)
     centre = (low + high) / 2
     # The middle level t may move within its rounding, and so that low and high can share one scale.
     least, most = max(middle - e1, centre - (e0 + e2) / 2), min(middle + e1, centre + (e0 + e2) / 2)
     if least > most:
-        return best
+        return centre, 0.0
     t = (least + most) / 2
     s_least, s_most = max(t - low - e0, high - t - e2), min(t - low + e0, high - t + e2)
-    s = (s_least + s_most) / 2
+    return t, (s_least + s_most) / 2
+
+
+@compiled
+def _try_three(low: float, middle: float, high: float, counts: U32, one: F32, best_fit: F32, best: int) -> int:
+    t, s = evenly_spaced(low, middle, high)
+    if s == 0.0:
+        return best
     best = _try(t - s, t + s, counts, one, best_fit, best)
     return _try(t + s, t - s, counts, one, best_fit, best)
-
-
-@compiled_freely
-def _sums(values: F32, t: Any, s: Any, limit: Any) -> tuple[int, int, int, float, float]:
-    """Over the values within `limit` of their nearest level: n, and the sums of d, d², x and x·d."""
-    n = sum_d = sum_dd = 0
-    sum_x = sum_xd = 0.0
-    half = _f32(0.5) * s
-    for c in range(values.size):
-        x = values[c]
-        off = x - t
-        up, down = off > half, off < -half
-        digit = (_f32(1) if up else _f32(0)) - (_f32(1) if down else _f32(0))
-        near = abs(off - digit * s) <= limit
-        n += near
-        sum_d += (up & near) - (down & near)
-        sum_dd += (up | down) & near
-        sum_x += float(x) if near else 0.0
-        sum_xd += float(x * digit) if near else 0.0
-    return n, sum_d, sum_dd, sum_x, sum_xd
-
-
-@compiled
-def fit_nearest(patterns: U16, widened: F32, ignore_above: Any, refine: bool, offset: F32, scale: F32) -> None:
-    """Per row, the offset and scale with the least squared error over the weights no further than `ignore_above`.
-
-    Least squares and nearest level in turn, from the row's mean and deviation, or from offset and scale (`refine`).
-    """
-    values = np.empty(patterns.shape[1], np.float32)
-    limit = _f32(min(ignore_above, _f32(1e30)))  # leaves infinities and NaN out
-    for r in range(patterns.shape[0]):
-        row = patterns[r]
-        n, total, squares = 0, 0.0, 0.0
-        for c in range(row.size):
-            values[c] = widened[row[c]]
-            x = float(values[c])
-            if abs(x) < 1e30:
-                n += 1
-                total += x
-                squares += x * x
-        if refine:
-            s = float(scale[r])
-            t = float(offset[r]) * s
-        else:
-            t = total / max(n, 1)
-            s = 1.2247 * np.sqrt(max(0.0, squares / max(n, 1) - t * t))  # best for a normal distribution
-        for _ in range(_ROUNDS):
-            if not s > 0.0:
-                break
-            n, sum_d, sum_dd, sum_x, sum_xd = _sums(values, _f32(t), _f32(s), limit)
-            spread = float(n) * sum_dd - float(sum_d) * sum_d
-            if n == 0 or spread <= 0.0:
-                break
-            old_s, old_t = s, t
-            s = (n * sum_xd - sum_d * sum_x) / spread
-            t = (sum_x - s * sum_d) / n
-            if abs(s - old_s) + abs(t - old_t) < _SETTLED * s:
-                break
-        if _f32(s) > _f32(0):
-            offset[r], scale[r] = _f32(t / float(_f32(s))), _f32(s)
-        else:
-            offset[r], scale[r] = _f32(t), _f32(1)
-
-
-@compiled
-def _error_bits(pattern: Any, level: Any, widened: F32, one: F32) -> Any:
-    """The error as the pattern of a float32 not below 0: 0 if equal, at least 1 if not, NaN above all numbers."""
-    if pattern == level:
-        return _u32(0)
-    one[0] = abs(widened[pattern] - widened[level])
-    bits = one.view(np.uint32)[0] & _u32(0x7FFFFFFF)
-    return max(_u32(1), _u32(_NOT_A_NUMBER) if bits > _u32(0x7F800000) else bits)
 
 
 @compiled
@@ -221,7 +153,7 @@ def assign(patterns: U16, levels: U16, widened: F32, exact: bool, digits: U8) ->
     """
     misses = 0
     for r in range(patterns.shape[0]):
-        row, row_digits = patterns[r], digits[r]
+        row, row_digits, row_levels = patterns[r], digits[r], levels[r]
         low, middle, high = levels[r, 0], levels[r, 1], levels[r, 2]
         if exact:
             for c in range(row.size):
@@ -233,13 +165,12 @@ def assign(patterns: U16, levels: U16, widened: F32, exact: bool, digits: U8) ->
             a, b, d = widened[low], widened[middle], widened[high]
             for c in range(row.size):
                 x = widened[row[c]]
-                digit, error = 1, abs(x - b)
-                if abs(x - a) < error:
-                    digit, error = 0, abs(x - a)
-                if abs(x - d) < error:
-                    digit = 2
-                row_digits[c] = digit
-                misses += row[c] != levels[r, digit]
+                below, error, above = abs(x - a), abs(x - b), abs(x - d)
+                upper = (above < error) & (above < below)
+                lower = (below < error) & (not upper)
+                nearest = np.uint8(1) + np.uint8(upper) - np.uint8(lower)  # without branches: digits are random
+                row_digits[c] = nearest
+                misses += row[c] != row_levels[nearest]
     return misses
 
 
@@ -255,55 +186,3 @@ def pack(digits: U8, d: int, indices: U16) -> None:
                 c = b * d + k
                 i = i * _u32(3) + (_u32(row[c]) if c < n_columns else _u32(1))
             indices[r, b] = i
-
-
-@compiled
-def error_histogram(patterns: U16, levels: U16, digits: U8, widened: F32, prefix: int, counts: Any) -> None:
-    """Adds the errors' upper 16 bits to counts [65536]; with prefix >= 0, the lower 16 of those with these upper."""
-    one = np.empty(1, np.float32)
-    for r in range(patterns.shape[0]):
-        for c in range(patterns.shape[1]):
-            bits = _error_bits(patterns[r, c], levels[r, digits[r, c]], widened, one)
-            if prefix < 0:
-                counts[bits >> _u32(16)] += 1
-            elif (bits >> _u32(16)) == _u32(prefix):
-                counts[bits & _u32(0xFFFF)] += 1
-
-
-@compiled
-def find_entries(
-    patterns: U16,
-    levels: U16,
-    digits: U8,
-    widened: F32,
-    threshold: Any,
-    first_row: int,
-    first_column: int,
-    wide: bool,
-    words: U32,
-) -> int:
-    """Writes an overlay entry for every weight whose error exceeds `threshold`, in order; returns words written.
-
-    words: uint32, room for one entry a weight. first_row, first_column: place of patterns[0, 0] in the tensor.
-    """
-    one = np.empty(1, np.float32)
-    value_bits = widened.view(np.uint32)
-    n = _at(0)
-    for r in range(patterns.shape[0]):
-        row, row_digits, row_levels = patterns[r], digits[r], levels[r]
-        number = _u32(first_row + r)
-        for c in range(row.size):
-            p = row[c]
-            level = row_levels[row_digits[c]]
-            if p != level and (threshold == _u32(0) or _error_bits(p, level, widened, one) > threshold):
-                column = _u32(first_column + c)
-                if wide:
-                    words[n] = number
-                    words[n + _at(1)] = column
-                    words[n + _at(2)] = value_bits[p]
-                    n += _at(3)
-                else:
-                    words[n] = number | (column << _u32(16))
-                    words[n + _at(1)] = value_bits[p]
-                    n += _at(2)
-    return int(n)

@@ -16,9 +16,11 @@ import numpy.typing as npt
 
 from lzr2 import deflate, layout
 from lzr2.byte_source import require_little_endian
-from lzr2.encode import FittedTensor, Target, fit_tensor
+from lzr2.encode import fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError
+from lzr2.fitted import FittedTensor
 from lzr2.record import EncodedTensor
+from lzr2.target import Target
 from lzr2.temporary import Draft
 
 Array = npt.NDArray[Any]
@@ -179,12 +181,13 @@ class Writer:
             self._write(entries.view(np.uint8).data)
 
     def _add_fitted(self, key: str, fitted: FittedTensor) -> None:
-        self._tables(fitted.d, None, fitted.offset, fitted.scale, fitted.stream, fitted.overlay_count)
+        on = fitted.lattice
+        self._tables(fitted.d, None, on.offset, on.scale, fitted.stream, fitted.overlay_count)
         words = 0
         for piece in fitted.entries():
             self._write(piece.data)
             words += piece.size
-        if words != fitted.overlay_count * (3 if fitted.wide else 2):
+        if 4 * words != fitted.overlay_count * fitted.entry_nbytes:
             raise EncodeError("the tensor changed while it was encoded", key=key)
 
     def _write(self, *parts: Any) -> None:

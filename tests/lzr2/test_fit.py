@@ -70,29 +70,6 @@ def test_each_weight_gets_the_level_that_it_equals_or_that_is_nearest(exact: boo
         )
 
 
-def test_a_fit_to_the_nearest_level_is_no_worse_than_mean_and_deviation() -> None:
-    random = np.random.default_rng(4)
-    values = random.normal(0.1, 1.0, (16, 2000)).astype(np.float16)
-    patterns = values.view(np.uint16)
-
-    def error(offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        exact = lattice.row_levels(offset, scale)
-        return np.abs(values.astype(np.float64)[:, :, None] - exact[:, None, :]).min(axis=2).__pow__(2).mean(axis=1)
-
-    offset, scale = np.zeros(16, np.float32), np.ones(16, np.float32)
-    fit.fit_nearest(patterns, TABLE, np.float32(np.inf), False, offset, scale)
-    deviation = values.astype(np.float64).std(axis=1)
-    simple = error(
-        (values.astype(np.float64).mean(axis=1) / deviation).astype(np.float32), deviation.astype(np.float32)
-    )
-    assert (error(offset, scale) < simple).all()
-    # Of a normal distribution three levels leave 0.19 of the variance (Lloyd and Max).
-    assert np.allclose(error(offset, scale) / deviation**2, 0.19, atol=0.02)
-    before = error(offset, scale)
-    fit.fit_nearest(patterns, TABLE, np.float32(np.inf), True, offset, scale)
-    assert (error(offset, scale) <= before * 1.0001).all()
-
-
 @pytest.mark.parametrize("d", [1, 3, 8, 10])
 @pytest.mark.parametrize("columns", [1, 7, 24, 25])
 def test_packing_is_ternary_notation(d: int, columns: int) -> None:
@@ -103,33 +80,3 @@ def test_packing_is_ternary_notation(d: int, columns: int) -> None:
     padded = np.ones((5, blocks * d), np.int64)
     padded[:, :columns] = digits
     assert np.array_equal(indices, padded.reshape(5, blocks, d) @ 3 ** np.arange(d - 1, -1, -1))
-
-
-@pytest.mark.parametrize("wide", [False, True])
-def test_errors_are_counted_and_entered_alike(wide: bool) -> None:
-    patterns, offset, scale = planted(12, 200, 0.5, 5)
-    patterns[3, 4], patterns[5, 6] = 0x7C00, 0x7E01  # infinity and NaN
-    levels = levels_of(offset, scale)
-    digits = np.empty(patterns.shape, np.uint8)
-    fit.assign(patterns, levels, TABLE, False, digits)
-    taken = np.take_along_axis(levels, digits.astype(int), axis=1)
-    with np.errstate(all="ignore"):
-        errors = np.abs(TABLE[patterns] - TABLE[taken])
-    errors[np.isnan(errors)] = np.array([0x7FFFFFFF], np.uint32).view(np.float32)[0]
-    bits = np.where(patterns == taken, 0, np.maximum(errors.view(np.uint32), 1))
-    upper = np.zeros(65_536, np.int64)
-    fit.error_histogram(patterns, levels, digits, TABLE, -1, upper)
-    assert np.array_equal(upper, np.bincount((bits >> 16).reshape(-1), minlength=65_536))
-    prefix = int(np.argmax(upper[1:]) + 1)
-    lower = np.zeros(65_536, np.int64)
-    fit.error_histogram(patterns, levels, digits, TABLE, prefix, lower)
-    assert np.array_equal(lower, np.bincount((bits[bits >> 16 == prefix] & 0xFFFF).reshape(-1), minlength=65_536))
-    threshold = np.uint32(np.median(bits[bits > 0]))
-    words = np.zeros((3 if wide else 2) * patterns.size, np.uint32)
-    n = fit.find_entries(patterns, levels, digits, TABLE, threshold, 100, 50, wide, words)
-    rows, columns = np.nonzero(bits > threshold)
-    entries = words[:n].reshape(-1, 3 if wide else 2)
-    found = (entries[:, 0], entries[:, 1]) if wide else (entries[:, 0] & 0xFFFF, entries[:, 0] >> 16)
-    assert np.array_equal(found[0], rows + 100)
-    assert np.array_equal(found[1], columns + 50)
-    assert np.array_equal(entries[:, -1], TABLE.view(np.uint32)[patterns[rows, columns]])

@@ -18,8 +18,9 @@ import pytest
 
 import lzr2
 from lzr2 import writer as writer_module
-from lzr2.encode import Target, fit_tensor
+from lzr2.encode import fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError, NoPayloadError
+from lzr2.target import Target
 
 from . import reference
 from .reference import bits
