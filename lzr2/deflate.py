@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from typing import Any
+
+from lzr2.zlib_backend import fastest
 
 _PIECE_NBYTES = 1 << 20
 _SAMPLE_NBYTES = 1 << 16
@@ -15,14 +16,7 @@ _WORTH_MATCHING = 0.95
 _WORTH_CODING = 0.97
 
 
-def _fastest() -> Any:
-    try:
-        return importlib.import_module("zlib_ng.zlib_ng")
-    except ImportError:
-        return zlib
-
-
-_backend: Any = _fastest()
+_backend: Any = fastest()
 
 
 def compress(view: memoryview) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lzr2.errors import StreamError, StreamSizeError
+from lzr2.zlib_backend import fastest
 
 U8 = npt.NDArray[np.uint8]
 
@@ -19,15 +19,7 @@ _LEAST_NBYTES = 8
 OUTPUT_NBYTES = 1 << 20  # large enough that threads seldom hand the interpreter lock over
 
 
-def _fastest() -> Any:
-    """zlib-ng if it is there (1.4 times as fast on ternary indices, docs/decisions/lzr2-zlib.md)."""
-    try:
-        return importlib.import_module("zlib_ng.zlib_ng")
-    except ImportError:
-        return zlib
-
-
-_backend: Any = _fastest()
+_backend: Any = fastest()
 
 
 def inflate(
