@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 from streamer.errors import SettingError, SizeError
@@ -75,6 +76,8 @@ class StreamSettings:
             None: what the device needs.
         page_cache_nbytes: of the system's page cache that the weight file may take. Of a larger file a fixed part
             stays there, and the rest leaves it once read.
+        spill_dir: folder on a fast local disk for weights that are read again at each step and take many more bytes in
+            their file than decoded; None: they are decoded again.
         device_decode: blocks may move and stay in their packed form, and be expanded on the device, where that moves
             fewer bytes in a step. It needs staging. None: on a CUDA device.
 
@@ -88,6 +91,7 @@ class StreamSettings:
     staged: bool | None = None
     hold_only_smaller: bool = False
     page_cache_nbytes: int = UNLIMITED
+    spill_dir: Path | None = None
     device_decode: bool | None = None
 
     def __post_init__(self) -> None:

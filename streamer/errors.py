@@ -178,6 +178,15 @@ class DeviceMemoryError(StreamerError):
         self.weights_nbytes = weights_nbytes
 
 
+class SpillError(StreamerError):
+    """A spill file can't be used; ``path`` says which. Nothing is lost by it but time."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{printable(path)}: {problem}.")
+        self.path = path
+        self.problem = problem
+
+
 class EngineClosedError(StreamerError):
     """A streamed module was called after its weights were let go."""
 

@@ -105,6 +105,15 @@ def gen(
     threads: Annotated[
         int | None, typer.Option(help="Threads that read and decode ahead. Default: up to 4.", min=1, max=64)
     ] = None,
+    spill: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep decoded weights in this folder, on a fast local disk, where decoding them again at each step "
+            "takes longer: for overlay-heavy LZR2 files and little memory. Up to 2 bytes a weight (5.1 GB for SDXL); "
+            "the file stays for the next time and may be deleted.",
+            metavar="DIR",
+        ),
+    ] = None,
     trace: Annotated[
         Path | None,
         typer.Option(help="Write what was busy when: .json for Chrome or Perfetto, .png to look at.", metavar="FILE"),
@@ -158,6 +167,7 @@ def gen(
         workers=threads if prefetch else 0,
         io=io.value,
         vae_tile=_tile(vae_tile),
+        spill_dir=spill,
     )
     with open_pipeline(options, notify, warnings.tell) as pipeline, traced(pipeline.handle, trace):
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)

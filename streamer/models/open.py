@@ -49,6 +49,7 @@ class PipelineOptions:
             suits the device.
         io: how to read the weight file.
         vae_tile: side in pixels of the tiles in which pictures are decoded; 0: whole; None: what the budget allows.
+        spill_dir: folder on a fast local disk for decoded weights, if they are more bytes in their file.
     """
 
     weights: Path | None = None
@@ -62,6 +63,7 @@ class PipelineOptions:
     workers: int | None = None
     io: ReadMethod = "auto"
     vae_tile: int | None = None
+    spill_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,12 @@ def open_unet(
             ram = int(psutil.virtual_memory().available) // (4 if hold_only_smaller else 2)
         workers = decode_workers(device) if options.workers is None else options.workers
         settings = StreamSettings(
-            vram, ram, workers, hold_only_smaller=hold_only_smaller, page_cache_nbytes=_page_cache(ram)
+            vram,
+            ram,
+            workers,
+            hold_only_smaller=hold_only_smaller,
+            page_cache_nbytes=_page_cache(ram),
+            spill_dir=options.spill_dir,
         )
     except BaseException:
         source.close()

@@ -96,7 +96,7 @@ class PipelineParts:
         self.modules: dict[str, nn.Module] = {}
         vae_dtype = _vae_type(model.config("vae"), dtype)
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
-        others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False)
+        others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, spill_dir=None)
         try:
             self._stream_unet(model, unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -77,6 +78,11 @@ class StreamHandle:
     def held_nbytes(self) -> int:
         """Bytes of weights kept in host memory now."""
         return self._engine.held_nbytes
+
+    @property
+    def spill_path(self) -> Path | None:
+        """Of the file on a local disk that has decoded weights; None without one."""
+        return self._engine.spill_path
 
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import torch
 
@@ -24,6 +25,7 @@ from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.host_cache import HostCache
+from streamer.tiers.spill import SpillTier
 from streamer.tiers.targets import write
 from streamer.tiers.upload import Upload
 
@@ -69,8 +71,9 @@ class Engine:
         self._in_flight = 0
         self._failure: BaseException | None = None
         self._slots = DeviceSlots(device, dtype, settings, self._stopping)
-        self._below = source
-        self._cache = HostCache(source, settings.ram_budget_nbytes)
+        self._spill = SpillTier(source, settings.spill_dir) if settings.spill_dir is not None else None
+        self._below = self._spill or source
+        self._cache = HostCache(self._below, settings.ram_budget_nbytes)
         self._source: WeightSource = self._cache
         self._source.observe_reads(self.account.reads.note)
         self._total_nbytes = make_plan(plan.blocks, plan.order, UNLIMITED).arena_nbytes
@@ -106,6 +109,11 @@ class Engine:
     def held_nbytes(self) -> int:
         """Bytes of weights kept in host memory now."""
         return self._cache.held_nbytes
+
+    @property
+    def spill_path(self) -> Path | None:
+        """Of the file that has decoded weights; None without one."""
+        return self._spill.path if self._spill is not None else None
 
     @property
     def device_nbytes(self) -> int:
@@ -261,6 +269,8 @@ class Engine:
         self._binder.unbind_all()
         self._slots.let_go()
         self._cache.close()
+        if self._spill is not None:
+            self._spill.close()
 
     # The workers' side
 
@@ -347,6 +357,8 @@ class Engine:
         self._schedule = Schedule(plan)
         keeping = keep_by(plan, self._below, self._settings)
         self._cache.keep(keeping.kept, keeping.dropped)
+        if self._spill is not None:
+            self._spill.choose(keeping.spilled)
         self._slots.install(plan)
 
     def _let_loads_end(self) -> None:

@@ -10,6 +10,7 @@ from streamer.plan.residency import keep_order
 from streamer.sources.base import WeightSource
 from streamer.tiers.host_cache import choose
 from streamer.tiers.page_cache import keys_to_drop
+from streamer.tiers.spill import is_spillable
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Keeping:
     Attributes:
         kept: keys that stay in host memory.
         dropped: keys whose bytes leave the system's page cache, so that others' stay.
+        spilled: keys that are read again at each step and aren't kept: a local file may have them decoded.
     """
 
     kept: frozenset[str]
     dropped: frozenset[str]
+    spilled: frozenset[str] = frozenset()
 
 
 def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keeping:
@@ -36,4 +39,8 @@ def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keepi
     ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
     groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
     kept = choose(source, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)
-    return Keeping(kept, keys_to_drop(source, groups, settings.page_cache_nbytes))
+    infos = {key: source.info(key) for key in source.keys()}
+    again = frozenset(key for keys in groups for key in keys) - kept if settings.spill_dir is not None else frozenset()
+    spilled = frozenset(key for key in again if is_spillable(infos[key]))
+    stored = {key: 2 * info.weights if key in spilled else info.stored_nbytes for key, info in infos.items()}
+    return Keeping(kept, keys_to_drop(stored, groups, settings.page_cache_nbytes), spilled)

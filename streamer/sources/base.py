@@ -24,6 +24,7 @@ class TensorInfo:
         stored_nbytes: that have to be read from the file for it.
         held_nbytes: that `WeightSource.hold` will keep in memory for it, as far as can be told before reading.
         dtype: of the values. Whole numbers are no weights: without their scale they mean nothing.
+        origin: what the values are made of: equal only for the same unchanged bytes of the same file. None: unknown.
         inflated: most that its sections can need, if `WeightSource.hold` gives it inflated; None: it gives it dense.
     """
 
@@ -32,6 +33,7 @@ class TensorInfo:
     held_nbytes: int
     dtype: torch.dtype
     inflated: InflatedSizes | None = None
+    origin: str | None = None
 
     @property
     def weights(self) -> int:

@@ -71,6 +71,8 @@ class Lzr2Source:
             raise translated(error) from error
         self._path = path
         self._keys = tuple(self._file.keys())
+        print_ = self._file.index.fingerprint
+        self._origin = None if print_ is None else f"{print_.nbytes}:{print_.mtime_ns}:{print_.digest}"
 
     @property
     def name(self) -> str:
@@ -95,7 +97,8 @@ class Lzr2Source:
         record = self._file.record(key)
         dense, inflated = _dense_nbytes(record), _inflated_nbytes(record)
         sizes = _inflated_sizes(record) if inflated < dense else None
-        return TensorInfo(record.shape, record.record_nbytes, min(dense, inflated), torch.float16, sizes)
+        origin = None if self._origin is None else f"{self._origin}:{record.start}"
+        return TensorInfo(record.shape, record.record_nbytes, min(dense, inflated), torch.float16, sizes, origin)
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Decodes the record; values are its float16 ones, cast to ``out``'s type."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from streamer.sources.base import WeightSource
+from collections.abc import Mapping, Sequence
 
 
-def keys_to_drop(source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int) -> frozenset[str]:
+def keys_to_drop(stored: Mapping[str, int], groups: Sequence[Sequence[str]], budget_nbytes: int) -> frozenset[str]:
     """The keys whose bytes should leave the page cache once read; none if the whole file fits into the budget.
 
     The system evicts what was used longest ago, and so, on a cycle that doesn't fit, misses every time and evicts other
     programs' pages as well. A set that stays hits at each step.
 
     Args:
-        source: of the tensors.
+        stored: bytes in the file of each tensor.
         groups: the keys that are read again at each step, block by block, those that should stay first.
         budget_nbytes: of page cache. What isn't in ``groups`` is read once, and stays only if everything fits.
     """
-    stored = {key: source.info(key).stored_nbytes for key in source.keys()}
     if sum(stored.values()) <= budget_nbytes:
         return frozenset()
     room = budget_nbytes

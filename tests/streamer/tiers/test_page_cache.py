@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.tiers.page_cache import keys_to_drop
-from tests.streamer.tower import MemorySource
 
 
-def source_of(sizes: list[int]) -> MemorySource:
-    return MemorySource({str(i): torch.zeros(n, dtype=torch.uint8) for i, n in enumerate(sizes)})
+def source_of(sizes: list[int]) -> dict[str, int]:
+    return {str(i): n for i, n in enumerate(sizes)}
 
 
 def test_a_file_that_fits_stays_whole():
