@@ -96,7 +96,7 @@ def allot(measured: Mapping[str, Measured], nbytes: int) -> dict[str, int]:
     """
     least = least_nbytes(measured)
     if nbytes < least:
-        raise EncodeError("the size is too small for the lattices alone", found=nbytes, expected=f"{least} or more")
+        raise too_small(nbytes, least)
     room = nbytes - fixed_nbytes({key: (one.shape, one.lattice_nbytes) for key, one in measured.items()})
     # Bytes of entries for each bin: of 8 bytes in one half, of 12 in the other.
     cost, worth = np.zeros((2, threshold.N_BINS), np.int64), np.empty((2, threshold.N_BINS))
@@ -115,6 +115,12 @@ def allot(measured: Mapping[str, Measured], nbytes: int) -> dict[str, int]:
     room -= sum(int(n) * size for n, size in zip(above, sizes, strict=True))
     shared = _shared([int(n) for n in within], sizes, room)
     return {key: int(n) + more for key, n, more in zip(measured, above, shared, strict=True)}
+
+
+def too_small(nbytes: int, least: int) -> EncodeError:
+    """What is wrong with a size for a file that can't have less than `least`."""
+    what = "the size is too small for the lattices alone"
+    return EncodeError(what, found=nbytes, expected=f"{least} bytes or more")
 
 
 def least_nbytes(measured: Mapping[str, Measured]) -> int:

@@ -149,12 +149,20 @@ class EncodedTensor:
     aux: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) for n in self.shape):
+            raise InvalidTensorError("the shape isn't one", found=repr(self.shape), expected="whole numbers")
+        if not isinstance(self.d, (int, np.integer)):
+            raise InvalidTensorError("block length d", found=repr(self.d), expected="1 to 32")
         if not 1 <= len(self.shape) <= layout.MAX_NDIM:
             raise InvalidTensorError("number of dimensions", found=len(self.shape), expected="1 to 8")
         if not all(0 <= n < 2**32 for n in self.shape) or self.n_weights > layout.MAX_WEIGHTS:
             raise InvalidTensorError("tensor too large", found=self.shape, expected="at most 2^33 weights")
         if not 1 <= self.d <= layout.MAX_D:
             raise InvalidTensorError("block length d", found=self.d, expected="1 to 32")
+        for name in ("offset", "scale", "indices", "overlay_rows", "overlay_columns", "overlay_values", "aux"):
+            section = getattr(self, name)
+            if not isinstance(section, np.ndarray) and not (name == "aux" and section is None):
+                raise InvalidTensorError(f"section {name}", found=type(section).__name__, expected="a numpy array")
         c = self.n_rows
         self._expect("offset", self.offset, (c,), "f")
         self._expect("scale", self.scale, (c,), "f")

@@ -39,7 +39,10 @@ class Writer:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_little_endian()
-        self.path = Path(path)
+        try:
+            self.path = Path(path)
+        except TypeError as error:
+            raise EncodeError("the path isn't one", found=repr(path), expected="text or a pathlib.Path") from error
         self._keys: set[str] = set()
         try:
             self._draft: Draft | None = Draft(self.path, _BUFFER_NBYTES)
@@ -223,9 +226,17 @@ def _require_sizes(key: str, shape: object) -> None:
 def write_records(
     path: str | os.PathLike[str], records: Iterable[tuple[str, EncodedTensor | Array]], **target: Any
 ) -> None:
-    """Writes a file from (key, tensor) pairs, one at a time, atomically. target: as Writer.add, for arrays."""
+    """Writes a file from (key, tensor) pairs, one at a time, atomically. target: as Writer.add, for arrays.
+
+    Raises EncodeError, IoFailedError.
+    """
+    if not isinstance(records, Iterable):
+        raise EncodeError("the records aren't several", found=type(records).__name__, expected="(key, tensor) pairs")
     with Writer(path) as writer:
-        for key, tensor in records:
+        for record in records:
+            if not isinstance(record, (tuple, list)) or len(record) != 2:
+                raise EncodeError("a record isn't a pair", found=type(record).__name__, expected="(key, tensor)")
+            key, tensor = record
             writer.add(key, tensor, **({} if isinstance(tensor, EncodedTensor) else target))
 
 
@@ -241,6 +252,10 @@ def save_file(
 
     d: weights an index stands for, 1 to 10; None takes what is smallest. Raises EncodeError, IoFailedError.
     """
+    if not isinstance(tensors, Mapping):
+        raise EncodeError(
+            "the tensors have no keys", found=type(tensors).__name__, expected="a mapping of arrays by key"
+        )
 
     def arrays() -> Iterator[tuple[str, Array]]:
         yield from tensors.items()

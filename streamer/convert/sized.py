@@ -65,26 +65,38 @@ def fit_to_size(
             told.add(key)
             on_measured(key)
 
-    if lossless <= PERHAPS * nbytes and _fits_losslessly(arrays, shapes, nbytes, jobs, once):
-        return lambda key, values: fit_tensor(values, Target())
+    if lossless <= PERHAPS * nbytes and _lossless_nbytes(arrays, shapes, nbytes, jobs, once) <= nbytes:
+        return _losslessly
     for fitted_for in (limit, math.inf) if lattices <= nbytes else (math.inf,):
         measured = _measured(arrays, samples, fitted_for, jobs, once)
-        if allot.least_nbytes(measured) <= nbytes:
+        least = allot.least_nbytes(measured)
+        if least <= nbytes:
             break
+    else:  # of few weights, or such as lie on their levels, a lossless file may be smaller than that
+        if lossless <= PERHAPS * least:
+            least = min(least, _lossless_nbytes(arrays, shapes, least, jobs, once))
+        if least <= nbytes:
+            return _losslessly
+        raise allot.too_small(nbytes, least)
     entries = allot.allot(measured, nbytes)
     return lambda key, values: allot.fit_measured(values, measured[key], entries[key])
 
 
-def _fits_losslessly(
-    arrays: Mapping[str, Half], shapes: Mapping[str, tuple[int, ...]], nbytes: int, jobs: int, on_key: OnKey
-) -> bool:
-    payloads = {}
-    for key, size in ahead(arrays, lambda key, values: fit_tensor(values, Target()).nbytes, jobs):
-        payloads[key] = (shapes[key], size)
-        if allot.fixed_nbytes(payloads) > nbytes:
-            return False
+def _losslessly(key: str, values: Half) -> FittedTensor:
+    return fit_tensor(values, Target())
+
+
+def _lossless_nbytes(
+    arrays: Mapping[str, Half], shapes: Mapping[str, tuple[int, ...]], most: int, jobs: int, on_key: OnKey
+) -> int:
+    """Bytes of a lossless file; or of its beginning, if that is more than `most`."""
+    nothing = total = allot.fixed_nbytes({})
+    for key, size in ahead(arrays, lambda key, values: _losslessly(key, values).nbytes, jobs):
+        total += allot.fixed_nbytes({key: (shapes[key], size)}) - nothing
         on_key(key)
-    return True
+        if total > most:
+            break
+    return total
 
 
 def _measured(

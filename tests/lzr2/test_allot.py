@@ -78,7 +78,7 @@ def test_the_least_is_named_and_is_enough(fits: bool) -> None:
     if fits:
         assert allot(tensors, least) == {"a": 1, "b": 1}
     else:
-        with pytest.raises(EncodeError, match=f"expected {least} or more"):
+        with pytest.raises(EncodeError, match=f"expected {least} bytes or more"):
             allot(tensors, least - 1)
 
 

@@ -183,6 +183,15 @@ def test_a_writer_that_has_ended(tmp_path: Path) -> None:
     ("change", "match"),
     [
         ({"shape": ()}, "number of dimensions"),
+        ({"shape": 5}, "the shape isn't one"),
+        ({"shape": (3, 10.0)}, "the shape isn't one"),
+        ({"shape": "ab"}, "the shape isn't one"),
+        ({"d": 2.5}, "block length"),
+        ({"d": "4"}, "block length"),
+        ({"offset": [0.0] * 3}, "section offset: found list"),
+        ({"indices": None}, "section indices"),
+        ({"overlay_rows": [0, 2, 2]}, "section overlay_rows"),
+        ({"aux": 5}, "section aux"),
         ({"shape": (2**31, 2**31)}, "too large"),
         ({"d": 0}, "block length"),
         ({"offset": np.zeros(4, np.float32)}, "offset"),
@@ -203,6 +212,55 @@ def test_sections_that_do_not_fit(change: dict[str, object], match: str) -> None
     sections = dict(by_hand().__dict__) | change
     with pytest.raises(InvalidTensorError, match=match):
         lzr2.EncodedTensor(**sections)  # type: ignore[arg-type]
+
+
+ARRAY = np.ones((2, 3), np.float16)
+
+
+@pytest.mark.parametrize("key", [5, None, b"k", ("a",), 1.5])
+def test_keys_that_are_no_text(key: Any, tmp_path: Path) -> None:
+    for write in (lambda w: w.add(key, ARRAY), lambda w: w.add(key, None), lambda w: w.add_without_payload(key, (2,))):
+        with pytest.raises(EncodeError, match="isn't a text"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+            write(writer)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("shape", [(2.5,), (2, None), 5, None, "ab", {1, 2}, ((1, 2),), np.array([2, 3])])
+def test_shapes_that_are_none(shape: Any, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="isn't one"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        writer.add_without_payload("k", shape)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tensor", [5, None, "x", [1.0], {}, np.float16(1), np.ones(3, complex), np.ones(3, object)])
+def test_tensors_that_are_none(tensor: Any, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="'k': tensor type"), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        writer.add("k", tensor)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"d": 2.5}, {"d": "8"}, {"d": [1]}, {"nbytes": "9"}, {"max_error": 1j}, {"overlay_fraction": [0.5]}]
+)
+def test_options_of_the_wrong_type(options: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(EncodeError), lzr2.Writer(tmp_path / "a.lzr2") as writer:
+        writer.add("k", ARRAY, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [5, None, 1.5, ["a"], b"a"])
+def test_paths_that_are_none(path: Any) -> None:
+    with pytest.raises(EncodeError, match="the path isn't one"):
+        lzr2.Writer(path)
+
+
+@pytest.mark.parametrize("records", [None, 5, [5], [("a", ARRAY, 1)], ["ab"]])
+def test_records_that_are_no_pairs(records: Any, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match="record"):
+        lzr2.write_records(tmp_path / "a.lzr2", records)
+    with pytest.raises(EncodeError, match="no keys"):
+        lzr2.save_file(records, tmp_path / "a.lzr2")
+    assert list(tmp_path.iterdir()) == []
 
 
 _KILLED = """

@@ -320,3 +320,13 @@ def test_a_tile_that_is_none_is_told(run, tile):
     done = run("gen", "sun", f"--vae-tile={tile}")
     assert done.returncode == 2
     assert "--vae-tile" in done.stderr
+
+
+def test_a_spill_folder_changes_nothing_in_the_picture_and_stays(run, tmp_path):
+    for name in ("a", "b", "c"):
+        spill = [] if name == "c" else ["--spill", "spill"]
+        done = run("gen", "sun", *FAST, "--seed", "1", "--ram-budget", "0", "-q", *spill, "-o", f"{name}.png")
+        assert done.returncode == 0, done.stderr
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("a", "b", "c")]
+    assert len(set(pictures)) == 1
+    assert len(list((tmp_path / "spill").glob("streamer-*.safetensors"))) == 1

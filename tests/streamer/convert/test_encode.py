@@ -33,6 +33,13 @@ def test_progress_adds_up(tmp_path):
     assert told == [640] * 12
 
 
+@pytest.mark.parametrize("nbytes", [6_000, 12_000, 33_000, 100_000])
+def test_under_a_size_progress_advances_in_every_pass(tmp_path, nbytes):
+    told: list[int] = []
+    encode(source(), tmp_path / "w.lzr2", nbytes=nbytes, jobs=2, on_bytes=told.append)
+    assert told == [80] * 12 + [320] * 12 + [240] * 12
+
+
 def test_no_more_than_the_jobs_are_worked_on_ahead(tmp_path):
     weights = source()
     ahead: list[int] = []
