@@ -20,6 +20,7 @@ from streamer.plan.packed import InflatedSizes
 from streamer.runtime.attach import attach
 from streamer.sources.inflated import InflatedSections
 from streamer.sources.lzr2 import InflatedHeld, Lzr2Source
+from streamer.tiers.device_memory import context_nbytes
 from streamer.tiers.expand import Expander
 from tests.lzr2 import reference
 from tests.picture import nearest_concept
@@ -130,10 +131,48 @@ def test_packed_blocks_move_and_stay_and_give_the_same_bits(budget, tmp_path):
 def test_the_same_picture_for_every_budget_and_it_shows_what_was_asked(demo_lzr2):
     request = Request("red apple", None, 0, 25, 2.5, 64, 64)
     pictures = []
-    for budget in (3_300_000, UNLIMITED):
-        options = PipelineOptions(weights=demo_lzr2, device="cuda", vram_budget_nbytes=budget)
+    for budget in (context_nbytes(CUDA) + 20_000_000, UNLIMITED):
+        options = PipelineOptions(weights=demo_lzr2, device="cuda", vram_budget_nbytes=budget, vae_tile=0)
         with open_pipeline(options, lambda line: None) as pipeline:
             picture = pipeline.generate(request)
             assert nearest_concept(picture) == "red apple"
             pictures.append(np.asarray(picture))
     assert np.array_equal(*pictures)
+
+
+def test_from_the_second_step_on_nothing_is_allocated_and_nobody_waits_for_the_device(demo_lzr2):
+    unet = empty_unet(json.loads((demo_directory() / "unet" / "config.json").read_text()))
+    with (
+        torch.no_grad(),
+        stream_unet(unet, Lzr2Source(demo_lzr2), StreamSettings(5_000_000, 0, 2), CUDA, torch.float16) as handle,
+    ):
+        arguments = inputs()
+        arguments["timestep"] = torch.tensor(500, device=CUDA)
+        for _ in range(2):
+            unet(**arguments)
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_stats()
+        try:
+            torch.cuda.set_sync_debug_mode("error")  # an operation that waits for the device raises
+            for _ in range(5):
+                unet(**arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        after = torch.cuda.memory_stats()
+        for counter in ("segment.all.allocated", "segment.all.freed", "num_alloc_retries"):
+            assert after[counter] == before[counter]
+        assert handle.plan.streamed_nbytes > 0
+
+
+def test_the_whole_pipeline_stays_within_the_budget_and_the_context(demo_lzr2):
+    request = Request("red apple", None, 0, 4, 2.5, 64, 64)
+    outside = context_nbytes(CUDA)
+    budget = outside + 40_000_000
+    options = PipelineOptions(weights=demo_lzr2, device="cuda", vram_budget_nbytes=budget)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    with open_pipeline(options, lambda line: None) as pipeline:
+        pipeline.generate(request)
+        pipeline.generate(request)
+    assert torch.cuda.max_memory_reserved() + outside <= budget
+    torch.cuda.set_per_process_memory_fraction(1.0)
