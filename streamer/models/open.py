@@ -43,6 +43,7 @@ class PipelineOptions:
         vram_budget_nbytes: most bytes on the device, of everything: weights, activations, the device's context.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
+        dtype: to compute in; None: what suits the device.
         scheduler: by name.
         strict: weights that the model doesn't know are an error.
         workers: threads that read and decode ahead; 0: none, each block is loaded when its turn comes; None: what
@@ -58,6 +59,7 @@ class PipelineOptions:
     vram_budget_nbytes: int | None = None
     ram_budget_nbytes: int | None = None
     device: str = "auto"
+    dtype: torch.dtype | None = None
     scheduler: str | None = None
     strict: bool = True
     workers: int | None = None
@@ -127,7 +129,7 @@ def open_unet(
         StreamerError: anything that the user can act on.
     """
     device = choose_device(options.device)
-    dtype = compute_type(device)
+    dtype = options.dtype or compute_type(device)
     model, weights = _choose_model(options, notify, with_rest)
     unet = _empty_unet(model)
     source = open_weights(

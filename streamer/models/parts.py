@@ -12,6 +12,7 @@ from torch import nn
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import PartBudgetError, SettingError
 from streamer.models.activations import ActivationMeter
+from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 from streamer.models.unet import empty_unet, stream_unet
@@ -26,6 +27,7 @@ from streamer.models.vae import (
     stream_vae_half,
 )
 from streamer.runtime.attach import StreamHandle
+from streamer.runtime.guards import Guards
 from streamer.runtime.share import OnForward, SharedBudget
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_memory import PeakMeter, cap, context_nbytes
@@ -94,14 +96,13 @@ class PipelineParts:
         self._meters: dict[str, ActivationMeter] = {}
         self._handles: dict[str, StreamHandle] = {}
         self.modules: dict[str, nn.Module] = {}
-        vae_dtype = _vae_type(model.config("vae"), dtype)
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, spill_dir=None)
         try:
             self._stream_unet(model, unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:
                 self._stream_text_encoder(model, part, others, dtype)
-            self._stream_vae(model, others, vae_dtype)
+            self._stream_vae(model, others, dtype)
         except BaseException:
             source.close()
             self.close()
@@ -160,6 +161,10 @@ class PipelineParts:
         self.share.expect(_PART_NAMES["unet"], activations)
         return None if side is None else side * per_latent
 
+    def prepare_for_default_size(self, defaults: Defaults) -> int | None:
+        """As `prepare`, for the model's own size with guidance: what a program that says nothing draws."""
+        return self.prepare(PictureSize(defaults.width, defaults.height, guided=defaults.guidance > 1))
+
     def close(self) -> None:
         """Stops all workers and lets go of all weights. Further calls do nothing."""
         for handle in self._handles.values():
@@ -194,13 +199,18 @@ class PipelineParts:
 
     def _stream_vae(self, model: ModelDirectory, settings: StreamSettings, dtype: torch.dtype) -> None:
         config = model.config("vae")
-        vae = empty_vae(config, model.name)
+        # Where half precision overflows, single is computed with, as the stock pipelines do.
+        upcast = dtype == torch.float16 and bool(config.get("force_upcast", True))
+        dtype = torch.float32 if upcast else dtype
+        self._vae_dtype = dtype
+        vae = empty_vae(config, model.name, upcast=upcast)
         files = model.part_files("vae")
         for half in ("decoder", "encoder"):
             on_forward = self._entering(half, _half_of_vae(config, half, dtype))
             self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
             self._joined(half, "vae", getattr(vae, half), vae)
         load_small_rest(vae, files, self._device, dtype)
+        self._vae_guards = Guards(vae, self._device, dtype, keeps_type=True)
 
     def _entering(self, name: str, make_twin: Callable[[], nn.Module]) -> OnForward:
         """What is called before each forward of this part."""
@@ -235,7 +245,7 @@ class PipelineParts:
     def _decoding(self, width: int, height: int) -> int:
         """Bytes of activations for decoding so many latents."""
         vae: Any = self.modules["vae"]
-        latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=vae.dtype, device="meta")
+        latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=self._vae_dtype, device="meta")
         return self._meters["decoder"]((latents,), {})
 
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
@@ -281,11 +291,6 @@ def picture_nbytes(width: int, height: int) -> int:
         height: pixels.
     """
     return width * height * 3 * 4 * _PICTURES
-
-
-def _vae_type(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
-    """Where half precision overflows, single is computed with, as the stock pipelines do."""
-    return torch.float32 if dtype == torch.float16 and config.get("force_upcast", True) else dtype
 
 
 def _without_memory(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -14,7 +14,6 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from PIL.Image import Image
 from safetensors import SafetensorError
-from torch import nn
 
 from streamer.config import StreamSettings
 from streamer.errors import ModelError, NoPictureError, SettingError
@@ -256,7 +255,7 @@ def load_pipeline(
     """
     parts = PipelineParts(model, unet, source, settings, device, dtype)
     try:
-        pipe = _load_rest(model, parts.modules, dtype)
+        pipe = load_rest(model, parts.modules, dtype)
         if scheduler is not None:
             pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
         pipe.set_progress_bar_config(disable=True)
@@ -268,11 +267,24 @@ def load_pipeline(
     return StreamedPipeline(model.name, pipe, parts, defaults, device, used, vae_tile)
 
 
-def _load_rest(model: ModelDirectory, modules: Mapping[str, nn.Module], dtype: torch.dtype) -> Any:
+def load_rest(
+    model: ModelDirectory, modules: Mapping[str, Any], dtype: torch.dtype, kind: Any = StableDiffusionXLPipeline
+) -> Any:
+    """A diffusers pipeline of these modules; tokenizers and scheduler are the model's.
+
+    Args:
+        model: in diffusers layout.
+        modules: by their names in the pipeline.
+        dtype: that the pipeline computes in.
+        kind: class of the pipeline.
+
+    Raises:
+        ModelError: a part is missing or damaged.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         try:
-            return StableDiffusionXLPipeline.from_pretrained(
+            return kind.from_pretrained(
                 str(model.root),
                 **modules,
                 torch_dtype=dtype,

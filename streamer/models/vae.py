@@ -31,19 +31,33 @@ SMALLEST_TILE = 32
 LARGEST_TILE = 512
 
 
-def empty_vae(config: Mapping[str, Any], name: str) -> AutoencoderKL:
+class UpcastVae(AutoencoderKL):  # type: ignore[misc]
+    """A VAE that computes in float32 in a pipeline of half precision, where it would overflow.
+
+    Stock pipelines cast such a VAE before each use and back after it. This one stays as it is and says what they
+    expect: its type is the pipeline's, so they hand it latents cast to the type of its weights before they are scaled.
+    """
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The pipeline's, whatever the weights' is."""
+        return torch.float16
+
+
+def empty_vae(config: Mapping[str, Any], name: str, *, upcast: bool = False) -> AutoencoderKL:
     """A VAE of this configuration whose parameters have shapes and no memory.
 
     Args:
         config: as in a model directory's ``vae/config.json``.
         name: of the model, for errors.
+        upcast: it will compute in float32 in a pipeline of float16.
 
     Raises:
         ModelError: the configuration makes no sense.
     """
     try:
         with torch.device("meta"):
-            vae = AutoencoderKL.from_config(dict(config))
+            vae = (UpcastVae if upcast else AutoencoderKL).from_config(dict(config))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         problem = f"its vae/config.json describes no VAE that can be built ({type(error).__name__}: {error})."
         raise ModelError(name, problem) from error
@@ -78,7 +92,19 @@ def stream_vae_half(
     source = open_part(files, module, lambda key: _names(f"{half}.{key}"))
     blocks = find_blocks(module, _BLOCK_KINDS)
     order = execution_order(blocks)
-    return attach(module, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+    _cast_inputs(module, dtype)
+    return attach(
+        module, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward, keeps_type=True
+    )
+
+
+def _cast_inputs(module: nn.Module, dtype: torch.dtype) -> None:
+    """What the module is given in another type is cast: a half-precision pipeline's VAE computes in float32."""
+
+    def cast(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(a.to(dtype) if isinstance(a, torch.Tensor) else a for a in args)
+
+    module.register_forward_pre_hook(cast)
 
 
 def load_small_rest(vae: AutoencoderKL, files: tuple[Path, ...], device: torch.device, dtype: torch.dtype) -> None:
@@ -98,12 +124,13 @@ def load_small_rest(vae: AutoencoderKL, files: tuple[Path, ...], device: torch.d
         conv = getattr(vae, name)
         if conv is None:
             continue
+        _cast_inputs(conv, dtype)
         source = open_part(files, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
         try:
             for key, empty in tuple(conv.named_parameters()):
                 values = torch.empty(empty.shape, dtype=dtype)
                 source.read_into(key, values)
-                conv._parameters[key] = nn.Parameter(values.to(device), requires_grad=False)
+                conv._parameters[key] = nn.Parameter(values.to(device), requires_grad=empty.requires_grad)
         finally:
             source.close()
 

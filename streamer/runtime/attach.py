@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +10,11 @@ from types import TracebackType
 import torch
 from torch import nn
 
-from streamer.config import StreamSettings
+from streamer.config import StreamSettings, parse_size
 from streamer.plan import Block, Plan, lay_out, make_plan
-from streamer.runtime.bind import Binder, ModuleBlock
+from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
 from streamer.runtime.engine import Engine
+from streamer.runtime.guards import Guards
 from streamer.runtime.hooks import StreamHooks
 from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
@@ -26,10 +28,14 @@ class StreamHandle:
     After `close` the module can't run; its parameters are placeholders.
     """
 
-    def __init__(self, engine: Engine, hooks: StreamHooks, source: WeightSource) -> None:
+    def __init__(
+        self, engine: Engine, hooks: StreamHooks, guards: Guards, source: WeightSource, blocks: Sequence[ModuleBlock]
+    ) -> None:
         self._engine = engine
         self._hooks = hooks
+        self._guards = guards
         self._source = source
+        self._blocks = tuple(blocks)
 
     @property
     def stats(self) -> StreamStats:
@@ -84,6 +90,29 @@ class StreamHandle:
         """Of the file on a local disk that has decoded weights; None without one."""
         return self._engine.spill_path
 
+    @property
+    def budget(self) -> int:
+        """As `budget_nbytes`; may also be set to a text such as ``4GB``."""
+        return self.budget_nbytes
+
+    @budget.setter
+    def budget(self, size: int | str) -> None:
+        """From the next step on."""
+        self._engine.set_budget(parse_size(size) if isinstance(size, str) else size)
+
+    def detach(self) -> None:
+        """The module is an ordinary one again, with all its weights in memory. Not while it runs.
+
+        If they can't be read or don't fit, nothing has changed. Afterwards this is closed.
+        """
+        filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
+        self._engine.close()
+        self._hooks.remove()
+        self._guards.remove()
+        for place, values in filled:
+            place.parameter.data = values
+        self._source.close()
+
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
         account = self._engine.account
@@ -105,6 +134,10 @@ class StreamHandle:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
         self._engine.close()
         self._source.close()
+
+    def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
+        """Itself: a module that was detached may be copied with the handle that it had."""
+        return self
 
     def __enter__(self) -> StreamHandle:
         return self
@@ -147,6 +180,7 @@ def attach(
     *,
     asleep: bool = False,
     on_forward: OnForward | None = None,
+    keeps_type: bool = False,
 ) -> StreamHandle:
     """From now on each forward of the module finds its weights in place, bit for bit, within the budget.
 
@@ -160,6 +194,7 @@ def attach(
         dtype: to compute in.
         asleep: take no device memory before the first forward.
         on_forward: told of the arguments before each forward; may set the budget.
+        keeps_type: a cast of the module is passed over instead of refused.
 
     Raises:
         BudgetError: the budget can't hold the largest block.
@@ -170,9 +205,25 @@ def attach(
         # The plan first: if the budget can't work, the module keeps its weights.
         plan = make_plan(planned, order, settings.vram_budget_nbytes)
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
-        return StreamHandle(engine, StreamHooks(root, blocks, engine, on_forward), source)
+        hooks = StreamHooks(root, blocks, engine, on_forward)
+        guards = Guards(root, device, dtype, keeps_type=keeps_type)
+        # Whoever forgets to close the handle: with the module, threads and files go too.
+        weakref.finalize(root, _let_go, engine, source)
+        return StreamHandle(engine, hooks, guards, source, blocks)
     except BaseException:
         if engine is not None:
             engine.close()
         source.close()
         raise
+
+
+def _read(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
+    """The parameter's values in memory of their own, where and as the parameter is."""
+    values = torch.empty(place.shape, dtype=place.parameter.dtype)
+    source.read_into(place.key, values)
+    return values.to(place.parameter.device)
+
+
+def _let_go(engine: Engine, source: WeightSource) -> None:
+    engine.close()
+    source.close()

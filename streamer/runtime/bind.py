@@ -107,9 +107,9 @@ def _replaced(place: ParameterPlace, empty: torch.Tensor) -> nn.Parameter:
     """The parameter, now a placeholder: the same object where it has a device, a new one where it had none yet."""
     parameter = place.parameter
     if parameter.is_meta or parameter.dtype != empty.dtype or parameter.device != empty.device:
-        parameter = nn.Parameter(empty, requires_grad=False)
+        # torch takes other kernels for half precision on a CPU when a weight doesn't require gradients.
+        parameter = nn.Parameter(empty, requires_grad=parameter.requires_grad)
         place.owner._parameters[place.attribute] = parameter
     else:
-        parameter.requires_grad_(False)
         parameter.data = empty
     return parameter

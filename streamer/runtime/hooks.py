@@ -27,18 +27,28 @@ class StreamHooks:
     def __init__(
         self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine, on_forward: OnForward | None = None
     ) -> None:
+        self._root = root
+        self._handles = []
         if on_forward is not None:
-            root.register_forward_pre_hook(_told(on_forward), with_kwargs=True)
-        root.register_forward_pre_hook(_ignoring(engine.begin_step))
-        root.register_state_dict_pre_hook(_no_state_dict)
+            self._handles.append(root.register_forward_pre_hook(_told(on_forward), with_kwargs=True))
+        self._handles.append(root.register_forward_pre_hook(_ignoring(engine.begin_step)))
+        self._handles.append(root.register_state_dict_pre_hook(_no_state_dict))
         for number, block in enumerate(blocks):
             if block.pinned:
                 continue
-            block.module.register_forward_pre_hook(_with(engine.acquire, number))
+            module = block.module
+            self._handles.append(module.register_forward_pre_hook(_with(engine.acquire, number)))
             # Also when the forward raises: a block that stays in use would block the ring.
-            block.module.register_forward_hook(_with(engine.release, number), always_call=True)
-        root.register_forward_hook(_ignoring(engine.end_step))
+            self._handles.append(module.register_forward_hook(_with(engine.release, number), always_call=True))
+        self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
         root.forward = retried_once(root.forward, engine.make_room)
+
+    def remove(self) -> None:
+        """The module runs without the engine again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._root.__dict__.pop("forward", None)
 
 
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:

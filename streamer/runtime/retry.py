@@ -14,6 +14,8 @@ from streamer.errors import DeviceMemoryError
 def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None]) -> Callable[..., Any]:
     """The forward; when the device's memory is exhausted, the same call again after room was made, once.
 
+    Without gradients: by the time they were computed, the weights would be others'.
+
     Args:
         forward: of the streamed module; without side effects.
         make_room: lets go of weights and begins the step anew; the bytes of weights there may be now, or None if there
@@ -27,7 +29,8 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
     def forward_again(*args: Any, **kwargs: Any) -> Any:
         fault = ""
         try:
-            return forward(*args, **kwargs)
+            with torch.no_grad():
+                return forward(*args, **kwargs)
         except torch.OutOfMemoryError as error:
             fault = str(error)
         # Not within the except block: there the fault keeps every frame, and with them the memory, alive.
@@ -35,7 +38,8 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
         if weights_nbytes is None:
             raise DeviceMemoryError(None, fault)
         try:
-            return forward(*args, **kwargs)
+            with torch.no_grad():
+                return forward(*args, **kwargs)
         except torch.OutOfMemoryError as error:
             fault = str(error)
         raise DeviceMemoryError(weights_nbytes, fault)

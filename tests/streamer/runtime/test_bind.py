@@ -34,7 +34,7 @@ def test_the_parameter_stays_the_same_object_where_it_can():
     binder = Binder([block_of(layer)], CPU, torch.float32)
     binder.bind(0, [torch.ones(2, 3), torch.zeros(2)])
     assert layer.weight is before
-    assert not layer.weight.requires_grad
+    assert layer.weight.requires_grad  # as it was: it decides which kernels torch takes
 
 
 def test_parameters_without_memory_or_of_another_type_get_device_and_type():

@@ -134,7 +134,7 @@ def test_memory_for_the_slab_or_the_staging_buffers_that_is_refused_leaves_nothi
     with torch.no_grad():
         want = tower(x)
         source = open_tower(path)
-        failing = FailsOnce(torch.empty, k + 1, RuntimeError("allocate memory"))  # the first is asked for its size
+        failing = FailsOnce(torch.empty, k, RuntimeError("allocate memory"))
         with monkeypatch.context() as patched:
             patched.setattr(torch, "empty", failing)
             with pytest.raises(RuntimeError, match="allocate memory"):

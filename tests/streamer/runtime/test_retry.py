@@ -11,6 +11,7 @@ import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import BudgetError, DeviceMemoryError
+from streamer.runtime.retry import retried_once
 from tests.streamer.tower import LAYER_NBYTES, LAYERS, WIDTH, Tower, stream_tower
 
 SMALLEST = 512 + LAYER_NBYTES
@@ -125,3 +126,10 @@ def test_the_budget_may_change_between_steps(tower):
             assert handle.budget_nbytes == SMALLEST
             assert torch.equal(tower(X), want)
             assert handle.held_nbytes == sum(t.nbytes for key, t in source.tensors.items() if key != "scale")
+
+
+def test_no_gradients_are_recorded():
+    layer = torch.nn.Linear(2, 2)
+    forward = retried_once(layer, lambda: None)
+    assert layer(torch.ones(1, 2)).requires_grad
+    assert not forward(torch.ones(1, 2)).requires_grad

@@ -1,0 +1,208 @@
+"""For programs that use diffusers: one line changed, the rest as it was."""
+
+from __future__ import annotations
+
+import warnings as python_warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+from torch import nn
+
+from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
+from streamer.models.blocks import find_blocks
+from streamer.models.device import choose_device, compute_type, decode_workers
+from streamer.models.open import PipelineOptions, open_unet
+from streamer.models.parts import PipelineParts
+from streamer.models.pipeline import load_rest
+from streamer.models.turns import in_order_of_tree
+from streamer.models.unet import stream_unet
+from streamer.models.weights import open_weights
+from streamer.runtime.attach import StreamHandle
+from streamer.runtime.attach import attach as attach_blocks
+from streamer.sources.base import WeightSource
+
+Size = int | str
+"""Bytes, or a text such as ``4GB``."""
+
+_BLOCK_KINDS = (
+    "ResnetBlock2D", "BasicTransformerBlock", "Downsample2D", "Upsample2D", "CLIPEncoderLayer", "Attention",
+    "Transformer2DModel",
+)  # fmt: skip
+
+
+def load_unet(
+    weights: str | Path | None = None,
+    base: str | Path | None = None,
+    *,
+    vram_budget: Size | None = None,
+    ram_budget: Size | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    model: str | None = None,
+    threads: int | None = None,
+    io: ReadMethod = "auto",
+    strict: bool = True,
+) -> UNet2DConditionModel:
+    """A U-Net for a diffusers pipeline whose weights stream, with the results of one that is loaded whole, bit for bit.
+
+    ``StableDiffusionXLPipeline.from_pretrained(base, unet=streamer.load_unet("sdxl.lzr2", vram_budget="3GB"))``. The
+    budget is of the U-Net's weights alone: the pipeline's other parts are the program's. `load_pipeline` has one budget
+    for everything. ``unet.streaming`` is the `StreamHandle`; with the U-Net go its threads and files.
+
+    Args:
+        weights: LZR2 or safetensors file, or a folder of safetensors; None: the model's own U-Net.
+        base: safetensors for tensors that the weights don't set.
+        vram_budget: most bytes of weights on the device, or a text such as ``3GB``; None: what is free.
+        ram_budget: most bytes of host memory for weights between steps; None: as ``streamer gen``.
+        device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
+        dtype: to compute in; None: float16 on a GPU, float32 on a CPU.
+        model: directory or hub id with the U-Net's configuration; None: what fits the weights, without any download.
+        threads: that read and decode ahead; None: what suits the device.
+        io: how to read the file: ``auto``, ``mmap`` or ``pread``.
+        strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+
+    Raises:
+        StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
+    """
+    options = _options(weights, base, vram_budget, ram_budget, device, dtype, model, threads, io, strict)
+    it = open_unet(options, _silent, _warn, with_rest=False)
+    handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype)
+    it.unet.streaming = handle
+    return it.unet
+
+
+def load_pipeline(
+    model: str | None = None,
+    weights: str | Path | None = None,
+    *,
+    pipeline_class: Any = StableDiffusionXLPipeline,
+    base: str | Path | None = None,
+    vram_budget: Size | None = None,
+    ram_budget: Size | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    threads: int | None = None,
+    io: ReadMethod = "auto",
+    strict: bool = True,
+    **components: Any,
+) -> Any:
+    """A diffusers pipeline with text encoders, U-Net and VAE streamed under one budget.
+
+    ``from_pipe`` makes other SDXL pipelines of the same parts. ``pipe.streaming`` has the handles, the budget, and
+    ``prepare(size)``, which chooses the VAE's tiles for a size other than the model's.
+
+    Args:
+        model: directory in diffusers layout, hub id, or ``demo``; None: what fits the weights.
+        weights: of the U-Net, as for `load_unet`; None: the model's own.
+        pipeline_class: of diffusers' SDXL pipelines.
+        base: safetensors for tensors that the weights don't set.
+        vram_budget: most bytes on the device for everything, or a text such as ``4GB``; None: what is free.
+        ram_budget: most bytes of host memory for weights between steps; None: as ``streamer gen``.
+        device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
+        dtype: to compute in; None: float16 on a GPU, float32 on a CPU.
+        threads: that read and decode ahead; None: what suits the device.
+        io: how to read the file: ``auto``, ``mmap`` or ``pread``.
+        strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+        components: passed on to the pipeline, such as ``controlnet``.
+
+    Raises:
+        StreamerError: anything that the caller can act on.
+    """
+    options = _options(weights, base, vram_budget, ram_budget, device, dtype, model, threads, io, strict)
+    it = open_unet(options, _silent, _warn)
+    parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype)
+    try:
+        parts.prepare_for_default_size(it.defaults)
+        pipe = load_rest(it.model, parts.modules | components, it.dtype, pipeline_class)
+    except BaseException:
+        parts.close()
+        raise
+    pipe.streaming = parts
+    return pipe
+
+
+def attach(
+    module: nn.Module,
+    source: str | Path | Sequence[str | Path] | WeightSource,
+    *,
+    vram_budget: Size = UNLIMITED,
+    ram_budget: Size = 0,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    threads: int | None = None,
+    io: ReadMethod = "auto",
+) -> StreamHandle:
+    """From now on the module's weights stream from the source; its results stay the same, bit for bit.
+
+    For any tree of modules: a ControlNet, a refiner, a text encoder, a transformer. Its blocks are the layers that
+    diffusers' and transformers' models repeat, and large single layers; the order in which they run is found in the
+    first forward. Closing the handle ends the module; ``detach`` makes it an ordinary one again.
+
+    Args:
+        module: with or without weights (torch's meta device); those it has are let go of.
+        source: of all its parameters: an LZR2 or safetensors file, several of the latter, a folder, or a source.
+        vram_budget: most bytes of its weights on the device.
+        ram_budget: most bytes of host memory for weights between forwards.
+        device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
+        dtype: to compute in; None: float16 on a GPU, float32 on a CPU.
+        threads: that read and decode ahead; None: what suits the device.
+        io: how to read files.
+
+    Raises:
+        StreamerError: the source doesn't give all parameters, or the budget is too small.
+    """
+    where = choose_device(device)
+    expected = {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}
+    if isinstance(source, (str, Path)):
+        opened = open_weights(Path(source), (), expected, strict=False, io=io, warn=_warn)
+    elif isinstance(source, Sequence):
+        opened = open_weights(None, [Path(path) for path in source], expected, strict=False, io=io, warn=_warn)
+    else:
+        opened = source
+    workers = decode_workers(where) if threads is None else threads
+    settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
+    blocks = find_blocks(module, _BLOCK_KINDS)
+    return attach_blocks(
+        module, blocks, in_order_of_tree(blocks), opened, settings, where, dtype or compute_type(where)
+    )
+
+
+def _options(
+    weights: str | Path | None,
+    base: str | Path | None,
+    vram_budget: Size | None,
+    ram_budget: Size | None,
+    device: str,
+    dtype: torch.dtype | None,
+    model: str | None,
+    threads: int | None,
+    io: ReadMethod,
+    strict: bool,
+) -> PipelineOptions:
+    return PipelineOptions(
+        weights=None if weights is None else Path(weights),
+        model=model,
+        base=None if base is None else Path(base),
+        vram_budget_nbytes=_nbytes(vram_budget),
+        ram_budget_nbytes=_nbytes(ram_budget),
+        device=device,
+        dtype=dtype,
+        strict=strict,
+        workers=threads,
+        io=io,
+    )
+
+
+def _nbytes(size: Size | None) -> int | None:
+    return parse_size(size, least=0) if isinstance(size, str) else size
+
+
+def _silent(line: str) -> None:
+    """Progress isn't told: the caller has its own."""
+
+
+def _warn(line: str) -> None:
+    python_warnings.warn(line, UserWarning, stacklevel=3)

@@ -1,0 +1,75 @@
+"""What can't be done with a module whose weights are elsewhere is refused where it is asked for, with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamer.errors import EvictedWeightsError
+
+
+class Guards:
+    """Refuses to copy a streamed module, to move or cast it, and to fuse adapters into it, until they are removed.
+
+    Args:
+        root: the module.
+        device: that it computes on.
+        dtype: that it computes in.
+        keeps_type: a cast is passed over instead of refused: the module computes in its own type whatever is asked.
+    """
+
+    def __init__(self, root: nn.Module, device: torch.device, dtype: torch.dtype, *, keeps_type: bool = False) -> None:
+        self._root = root
+        # Of the instance, so that other modules of its class stay as they are.
+        self._set = {
+            "_apply": _applied(root._apply, device, dtype, keeps_type),
+            "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
+        }
+        if hasattr(root, "fuse_lora"):
+            hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
+            self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
+        for name, value in self._set.items():
+            root.__dict__[name] = value
+
+    def remove(self) -> None:
+        """The module is as it was."""
+        for name in self._set:
+            self._root.__dict__.pop(name, None)
+
+
+def _refusing(what: str, hint: str) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise EvictedWeightsError(
+            f"The weights of this module are streamed: most of them aren't in memory, so it can't be {what}.", hint
+        )
+
+    return refuse
+
+
+def _applied(
+    apply: Callable[..., Any], device: torch.device, dtype: torch.dtype, keeps_type: bool
+) -> Callable[..., Any]:
+    """What ``to``, ``half``, ``cuda`` and the like come down to: done where it changes nothing about the weights."""
+
+    def applied(function: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
+        probe = torch.empty(0, dtype=dtype, device=device)
+        result = function(probe)
+        if result.device != probe.device:
+            raise EvictedWeightsError(
+                f"The weights of this module are streamed to {device}: it can't be moved to {result.device}.",
+                "Say device=... when it is loaded. Offloading by other means (enable_model_cpu_offload and the like) "
+                "has to be left out: a smaller vram_budget does that.",
+            )
+        if result.dtype != probe.dtype:
+            if keeps_type:
+                return apply(lambda tensor: tensor, recurse)
+            raise EvictedWeightsError(
+                f"The weights of this module are streamed as {dtype}: it can't be cast to {result.dtype}.",
+                "Say dtype=... when it is loaded.",
+            )
+        return apply(function, recurse)
+
+    return applied
