@@ -134,11 +134,15 @@ def _assigned(patterns: U16, offset: F32, scale: F32, *, exact: bool) -> tuple[L
     return Lattice(offset, scale, levels, digits), int(missed)
 
 
-def compressed(digits: U8, d: int) -> bytes:
-    """The zlib stream of the digits, stored where readers would take a smaller one for a bomb."""
+def compressed(digits: U8, d: int, overlay_nbytes: int = 0) -> bytes:
+    """The zlib stream of the digits, stored where readers would take a smaller one for a bomb.
+
+    overlay_nbytes: of the entries that are sure to be in the file beside it.
+    """
     indices = block_length.raw(block_length.packed(digits, d))
     stream = deflate.compress(indices)
-    if 2 * digits.size > layout.max_allocation_nbytes(layout.tables_nbytes(len(digits), d) + len(stream)):
+    others = layout.tables_nbytes(len(digits), d) + overlay_nbytes
+    if 2 * digits.size > layout.max_allocation_nbytes(others + len(stream)):
         stream = deflate.store(indices)
     return stream
 
@@ -152,7 +156,8 @@ def lossless(shape: tuple[int, ...], patterns: U16, d: int | None) -> FittedTens
 def on_lattice(shape: tuple[int, ...], patterns: U16, found: Lattice, chosen: Threshold, d: int | None) -> FittedTensor:
     """The tensor on this lattice with these entries. d: None takes what makes the record smallest."""
     d = d or block_length.cheapest(found.digits, chosen.count)
-    return FittedTensor(shape, d, compressed(found.digits, d), patterns, found, chosen)
+    stream = compressed(found.digits, d, chosen.count * entry_nbytes(patterns, d))
+    return FittedTensor(shape, d, stream, patterns, found, chosen)
 
 
 def smallest(patterns: U16, found: Lattice, entries: int, d: int | None) -> tuple[int, bytes]:
