@@ -79,7 +79,8 @@ def fit_measured(tensor: npt.NDArray[Any], measured: Measured, entries: int) -> 
         raise EncodeError("the tensor changed while it was encoded", found=tensor.shape, expected=measured.shape)
     found: Lattice = fitted.lattice_of(patterns, measured.offset, measured.scale)
     chosen = threshold.largest(patterns, found.levels, found.digits, entries)
-    result = fitted.on_lattice(tensor.shape, patterns, found, chosen, measured.d)
+    stream = fitted.compressed(found.digits, measured.d)
+    result = FittedTensor(tensor.shape, measured.d, stream, patterns, found, chosen)
     if result.nbytes != measured.lattice_nbytes + entries * measured.entry_nbytes:
         raise EncodeError("the tensor changed while it was encoded")
     return result

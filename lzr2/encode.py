@@ -25,7 +25,8 @@ def fit_tensor(tensor: npt.NDArray[Any], target: Target, d: int | None = None) -
     """The tensor's lattice under a target, with the number of overlay entries it leaves.
 
     tensor: floating, at least one dimension; taken as float16. d: 1 to 10; None takes what makes the record smallest.
-    Memory: 1.5 bytes a weight besides the tensor (2 more if it isn't contiguous float16). Raises EncodeError.
+    Memory: 1.5 bytes a weight besides the tensor (2 more if it isn't contiguous float16; 4 where a size leaves no room
+    for an overlay). Raises EncodeError.
     """
     patterns = fitted.patterns_of(tensor, d)
     if target.nbytes is not None:

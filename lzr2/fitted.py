@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -134,11 +135,15 @@ def _assigned(patterns: U16, offset: F32, scale: F32, *, exact: bool) -> tuple[L
     return Lattice(offset, scale, levels, digits), int(missed)
 
 
-def compressed(digits: U8, d: int) -> bytes:
-    """The zlib stream of the digits, stored where readers would take a smaller one for a bomb."""
+def compressed(digits: U8, d: int, overlay_nbytes: int = 0) -> bytes:
+    """The zlib stream of the digits, stored where readers would take a smaller one for a bomb.
+
+    overlay_nbytes: of the entries that are sure to be in the file beside it.
+    """
     indices = block_length.raw(block_length.packed(digits, d))
     stream = deflate.compress(indices)
-    if 2 * digits.size > layout.max_allocation_nbytes(layout.tables_nbytes(len(digits), d) + len(stream)):
+    others = layout.tables_nbytes(len(digits), d) + overlay_nbytes
+    if 2 * digits.size > layout.max_allocation_nbytes(others + len(stream)):
         stream = deflate.store(indices)
     return stream
 
@@ -152,16 +157,22 @@ def lossless(shape: tuple[int, ...], patterns: U16, d: int | None) -> FittedTens
 def on_lattice(shape: tuple[int, ...], patterns: U16, found: Lattice, chosen: Threshold, d: int | None) -> FittedTensor:
     """The tensor on this lattice with these entries. d: None takes what makes the record smallest."""
     d = d or block_length.cheapest(found.digits, chosen.count)
-    return FittedTensor(shape, d, compressed(found.digits, d), patterns, found, chosen)
+    stream = compressed(found.digits, d, chosen.count * entry_nbytes(patterns, d))
+    return FittedTensor(shape, d, stream, patterns, found, chosen)
 
 
 def smallest(patterns: U16, found: Lattice, entries: int, d: int | None) -> tuple[int, bytes]:
-    """The d, of all if none is given, and the stream that need the fewest bytes with so many entries."""
-    streams = {d: compressed(found.digits, d) for d in ((d,) if d else block_length.D_CHOICES)}
-    return min(
-        streams.items(),
-        key=lambda one: lattice_nbytes(len(patterns), *one) + entries * entry_nbytes(patterns, one[0]),
-    )
+    """The d, of all if none is given, and the stream that need the fewest bytes with so many entries.
+
+    Memory: 2 bytes a weight, and the stream twice.
+    """
+    best, least = (1, b""), math.inf
+    for one in (d,) if d else block_length.D_CHOICES:
+        stream = compressed(found.digits, one)
+        nbytes = lattice_nbytes(len(patterns), one, stream) + entries * entry_nbytes(patterns, one)
+        if nbytes < least:
+            best, least = (one, stream), nbytes
+    return best
 
 
 def lattice_nbytes(n_rows: int, d: int, stream: bytes) -> int:

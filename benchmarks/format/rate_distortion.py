@@ -14,6 +14,7 @@ import numpy as np
 import lzr2
 from benchmarks.format import real_weights
 from benchmarks.format.real_weights import Tensors
+from streamer.convert.sized import fit_to_size
 
 FRACTIONS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 Point = tuple[str, float, float]
@@ -21,6 +22,22 @@ Point = tuple[str, float, float]
 
 def lzr2_point(tensors: Tensors, fraction: float, path: Path) -> tuple[float, float]:
     lzr2.save_file(tensors, path, overlay_fraction=fraction)
+    with lzr2.open(path, sidecar=False) as file:
+        return path.stat().st_size, noise(tensors, file.get_tensor)
+
+
+def sized_point(tensors: Tensors, nbytes: int, path: Path) -> tuple[float, float]:
+    """As `streamer encode --size`: the overlay goes where it helps most, over all tensors."""
+    halves = {key: tensor.astype(np.float16) for key, tensor in tensors.items()}
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+
+    def unheard(key: str) -> None:
+        pass
+
+    fit = fit_to_size(halves, shapes, nbytes, jobs=1, on_sampled=unheard, on_measured=unheard)
+    with lzr2.Writer(path) as writer:
+        for key, tensor in halves.items():
+            writer.add(key, fit(key, tensor))
     with lzr2.open(path, sidecar=False) as file:
         return path.stat().st_size, noise(tensors, file.get_tensor)
 
@@ -47,7 +64,12 @@ def points(tensors: Tensors, scratch: Path) -> list[Point]:
     def point(name: str, nbytes: float, error: float) -> Point:
         return name, nbytes / n, float(10 * np.log10(signal / error)) if error else float("inf")
 
-    found = [point(f"LZR2, overlay {f:.0%}", *lzr2_point(tensors, f, scratch)) for f in FRACTIONS]
+    found = []
+    for fraction in FRACTIONS:
+        size, error = lzr2_point(tensors, fraction, scratch)
+        found.append(point(f"LZR2, overlay {fraction:.0%}", size, error))
+        if 0 < fraction < 1:
+            found.append(point("LZR2, this size", *sized_point(tensors, int(size), scratch)))
     lzr2.save_file(tensors, scratch)
     with lzr2.open(scratch, sidecar=False) as file:
         found.append(point("LZR2, lossless", scratch.stat().st_size, noise(tensors, file.get_tensor)))
@@ -79,8 +101,9 @@ def plot(results: dict[str, list[Point]], path: Path) -> None:
 
     figure, axes = plt.subplots(1, len(results), figsize=(11, 4.2), sharey=True)
     for axis, (name, found) in zip(axes, results.items(), strict=True):
-        curve = [p for p in found if p[0].startswith("LZR2, overlay")]
-        axis.plot([p[1] for p in curve], [p[2] for p in curve], "o-", label="LZR2, overlay 0 to 100 %")
+        for start, label in (("LZR2, overlay", "LZR2, the same share of every tensor"), ("LZR2, this", "LZR2, a size")):
+            curve = [p for p in found if p[0].startswith(start)]
+            axis.plot([p[1] for p in curve], [p[2] for p in curve], "o-", label=label)
         for label, size, snr in found:
             if not label.startswith("LZR2"):
                 axis.plot(size, snr, "s", label=label)

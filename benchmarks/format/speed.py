@@ -67,6 +67,12 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
         target = folder / "encoded.lzr2"
         trained, ternary = cases.trained_like(), cases.nearly_ternary()
         timed["encode losslessly, trained-like"] = (lambda: lzr2.save_file({"t": trained}, target), n)
+        for share in (0.01, 0.1):
+
+            def lossy(share: float = share) -> None:
+                lzr2.save_file({"t": trained}, target, overlay_fraction=share)
+
+            timed[f"encode with {share:.0%} overlay, trained-like"] = (lossy, n)
         timed["encode losslessly, nearly ternary"] = (lambda: lzr2.save_file({"t": ternary}, target), n)
         yield timed
 

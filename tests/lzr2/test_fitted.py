@@ -49,3 +49,10 @@ def test_the_smallest_stream_of_all() -> None:
     assert stream == fitted.compressed(found.digits, d)
     assert nbytes(d) == min(nbytes(d) for d in block_length.D_CHOICES)
     assert fitted.smallest(patterns, found, 3, 7)[0] == 7
+
+
+def test_a_large_overlay_vouches_for_a_small_stream() -> None:
+    tensor = np.random.default_rng(2).normal(0, 1, (300, 30_000)).astype(np.float16)
+    made = fitted.lossless(tensor.shape, fitted.patterns_of(tensor, 8), 8)
+    assert 2 * tensor.size > 16 << 20
+    assert len(made.stream) < 0.1 * tensor.size < len(fitted.compressed(made.lattice.digits, 8))
