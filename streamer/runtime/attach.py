@@ -97,11 +97,12 @@ def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype) -> list[Block]
         blocks: a partition of a module's parameters.
         dtype: to compute in.
     """
+    itemsize = torch.empty((), dtype=dtype).element_size()
     return [
         lay_out(
             block.name,
             [(place.key, place.shape) for place in block.places],
-            dtype.itemsize,
+            itemsize,
             pinned=block.pinned,
             runway=block.runway,
         )

@@ -130,3 +130,10 @@ def test_a_damaged_configuration_is_told_in_words(tmp_path, content):
         (tmp_path / "unet" / "config.json").write_text(content)
     with pytest.raises(ModelError, match=r"config\.json"):
         ModelDirectory("m", tmp_path, None).config("unet")
+
+
+def test_for_a_plan_only_small_files_are_fetched():
+    chosen = choose_files(SDXL_FILES, with_unet=False, with_rest=False)
+    assert "unet/config.json" in chosen
+    assert not [file for file in chosen if file.endswith(".safetensors")]
+    assert set(choose_files(SDXL_FILES, with_unet=True, with_rest=False)) > set(chosen)
