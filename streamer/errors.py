@@ -65,7 +65,7 @@ class PartBudgetError(BudgetError):
             self,
             f"A budget of {budget_nbytes:,} bytes is too small for {printable(part)}: its largest block, what must "
             f"always stay and {activations_nbytes:,} bytes of activations need {smallest_nbytes:,} bytes.",
-            f"The smallest that works is {smallest_size_text(smallest_nbytes)}; a smaller picture needs less.",
+            f"The smallest that works is {smallest_size_text(smallest_nbytes)}. A smaller picture needs less.",
         )
         self.budget_nbytes = budget_nbytes
         self.smallest_nbytes = smallest_nbytes

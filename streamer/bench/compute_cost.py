@@ -14,6 +14,7 @@ import torch
 
 from streamer.bench.sampled import Kind, seconds_per_size
 from streamer.bench.unet_calls import Call, record_calls
+from streamer.bench.whole_forward import timed_forward
 from streamer.models.unet_inputs import StepShape
 
 _PATIENCE = 1.5  # times the time to measure that one call of each kind may take: smaller shapes tell less
@@ -60,7 +61,8 @@ def assumed_cost(config: Mapping[str, Any], shape: StepShape, flops_per_second: 
 def measured_cost(
     config: Mapping[str, Any], shape: StepShape, device: torch.device, dtype: torch.dtype, seconds: float
 ) -> ComputeCost:
-    """Measured here: one block of each kind runs with weights that don't matter; the others take as long.
+    """Measured here, with weights that don't matter: whole forwards if they are short; else one block of each kind, and
+    the others take as long.
 
     Where one call of each kind would take too long, a smaller batch or latent is measured instead, and the seconds grow
     with the FLOPs. Memory: the largest block's.
@@ -74,6 +76,10 @@ def measured_cost(
     """
     calls = record_calls(config, dtype, shape)
     speed = _speed(device, dtype)
+    if 2 * sum(call.flops for call in calls) / speed <= seconds:
+        laps = timed_forward(config, shape, device, dtype, seconds)
+        flops = sum(call.flops for call in calls)
+        return ComputeCost(tuple(laps.order), tuple(laps.turns), tuple(laps.gaps), flops, shape)
     smaller, measured = shape, calls
     while _one_of_each(measured) / speed > _PATIENCE * seconds and (less := _less(smaller)) is not None:
         smaller, measured = less, record_calls(config, dtype, less)
@@ -118,17 +124,19 @@ def _speed(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * n**3 / statistics.median(product() for _ in range(3))
 
 
-def _runner(call: Call, device: torch.device) -> Callable[[], None]:
-    """What runs the call on the device, with weights of its own."""
+def _runner(call: Call, device: torch.device) -> Callable[[], float]:
+    """What runs the call on the device, with weights of its own, and returns its seconds."""
     module = copy.deepcopy(call.module).to_empty(device=device)
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.detach().fill_(_SMALL_WEIGHT)
     args, kwargs = _real(call.args, device), _real(dict(call.kwargs), device)
 
-    def run() -> None:
+    def run() -> float:
+        started = time.perf_counter()
         with torch.no_grad():
             module(*args, **kwargs)
         _finish(device)
+        return time.perf_counter() - started
 
     return run
 

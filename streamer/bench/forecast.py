@@ -124,10 +124,10 @@ def forecast(
         if flops_per_second is None
         else assumed_cost(config, shape, flops_per_second)
     )
-    keys = [place.key for block in blocks for place in block.tensors]
     least = make_plan(blocks, compute.order, thresholds(blocks, compute.order)[0])
     holds = bool(keep_by(least, opened.source, opened.settings).kept)
-    decode = measured_decode(opened.source, keys, opened.dtype, holds=holds, seconds=_DECODE_SECONDS)
+    at_once = max(1, min(opened.settings.workers, processors()))
+    decode = measured_decode(opened.source, blocks, opened.dtype, holds=holds, threads=at_once, seconds=_DECODE_SECONDS)
     on_cpu = opened.device.type == "cpu"
     machine = Machine(
         cores=processors(),

@@ -21,13 +21,13 @@ class Kind(Generic[K]):
         key: of the kind.
         size: of the piece that is timed, in any unit that the seconds grow with.
         total_size: of all pieces of the kind together.
-        prepare: gives what does the work; not timed.
+        prepare: gives what does the work and returns its seconds; not timed.
     """
 
     key: K
     size: float
     total_size: float
-    prepare: Callable[[], Callable[[], None]]
+    prepare: Callable[[], Callable[[], float]]
 
 
 def seconds_per_size(kinds: Sequence[Kind[K]], seconds: float) -> dict[K, float]:
@@ -55,12 +55,12 @@ def seconds_per_size(kinds: Sequence[Kind[K]], seconds: float) -> dict[K, float]
     return {kind.key: found.get(kind.key, rate) for kind in kinds}
 
 
-def _timed(work: Callable[[], None], seconds: float) -> float:
+def _timed(work: Callable[[], float], seconds: float) -> float:
     """The median of as many runs as fit into the time, at least one and at most five, without the first of several."""
     started = time.perf_counter()
     runs: list[float] = []
-    while not runs or (len(runs) < _MOST_RUNS and time.perf_counter() - started + min(runs) < seconds):
-        before = time.perf_counter()
-        work()
-        runs.append(time.perf_counter() - before)
+    while not runs or (
+        len(runs) < _MOST_RUNS and (time.perf_counter() - started) * (len(runs) + 1) < seconds * len(runs)
+    ):
+        runs.append(work())
     return statistics.median(runs[1:] or runs)

@@ -218,7 +218,11 @@ def _table(*columns: str) -> Table:
 
 
 def _print_table(table: Table) -> None:
-    Console().print(table)
+    """As wide as it has to be: names that are cut can't be told apart."""
+    console = Console()
+    wide = Console(width=1000)
+    console.width = max(console.width, wide.measure(table).maximum)
+    console.print(table)
 
 
 def _size(nbytes: float) -> str:

@@ -156,11 +156,12 @@ def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype, packed: Weight
         dtype: to compute in.
         packed: gives the weights in a form that the device expands; None: it doesn't.
     """
+    itemsize = torch.empty((), dtype=dtype).element_size()
     return [
         lay_out(
             block.name,
             [(place.key, place.shape) for place in block.places],
-            dtype.itemsize,
+            itemsize,
             pinned=block.pinned,
             runway=block.runway,
             inflated=[packed.info(place.key).inflated for place in block.places] if packed is not None else (),

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 import lzr2
-from streamer.errors import ModelError, WeightsFileError
+from streamer.errors import ModelError, WeightsFileError, WeightsMismatchError
 from streamer.models import open as opening
 from streamer.models.demo import demo_directory
-from streamer.models.open import SDXL_BASE, PipelineOptions, open_pipeline
+from streamer.models.open import SDXL_BASE, PipelineOptions, open_pipeline, open_unet
 from streamer.models.patience import told_if_slow
 from streamer.sources.lzr2 import Lzr2Source
 
@@ -38,6 +38,15 @@ def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):
     with pytest.raises(ModelError):
         open_pipeline(PipelineOptions(weights=path), lambda line: None)
     assert asked == [(SDXL_BASE, False)]
+
+
+def test_only_for_a_plan_sdxls_own_shapes_do_and_nothing_is_fetched(tmp_path, monkeypatch):
+    path = tmp_path / "w.lzr2"
+    lzr2.save_file({"conv_in.weight": np.zeros((320, 4, 3, 3), np.float16)}, path)
+    monkeypatch.setattr(opening, "find_model", lambda *_, **__: pytest.fail("something was fetched"))
+    with pytest.raises(WeightsMismatchError) as caught:
+        open_unet(PipelineOptions(weights=path, device="cpu"), lambda line: None, with_rest=False)
+    assert len(caught.value.missing) == 1679
 
 
 def test_a_part_over_the_demos_unet_is_drawn_with_the_demo(tmp_path):

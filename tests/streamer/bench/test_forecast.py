@@ -1,0 +1,64 @@
+"""A forecast of the demo: its plans are the engine's, and its predictions make sense."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from streamer.bench.forecast import ASSUMED_LINK, Forecast, forecast, processors
+from streamer.errors import BudgetError
+from streamer.models.open import PipelineOptions, open_unet
+from streamer.models.unet import stream_unet
+from streamer.models.unet_inputs import StepShape
+
+SHAPE = StepShape(16, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def opened(demo_lzr2):
+    found = open_unet(
+        PipelineOptions(weights=demo_lzr2, device="cpu", workers=1, ram_budget_nbytes=0), print, with_rest=False
+    )
+    yield found
+    found.source.close()
+
+
+@pytest.fixture(scope="module")
+def of_demo(opened) -> Forecast:
+    return forecast(opened, SHAPE, flops_per_second=1e9)
+
+
+def test_the_plan_is_the_one_that_the_engine_makes(of_demo, demo_lzr2):
+    other = open_unet(PipelineOptions(weights=demo_lzr2, device="cpu"), print)
+    with stream_unet(other.unet, other.source, other.settings, other.device, other.dtype) as handle:
+        assert of_demo.at(other.settings.vram_budget_nbytes).plan == handle.plan
+
+
+def test_a_larger_budget_never_takes_longer_at_the_thresholds(of_demo):
+    seconds = [of_demo.at(budget).prediction.step_seconds for budget in of_demo.thresholds()]
+    assert seconds[-1] == pytest.approx(of_demo.compute.seconds)
+    assert all(later <= earlier * 1.05 for earlier, later in itertools.pairwise(seconds))
+
+
+def test_the_machine_is_this_one(of_demo):
+    assert of_demo.machine.cores == processors()
+    assert of_demo.machine.compute_threads == torch.get_num_threads()
+    assert (of_demo.machine.workers, of_demo.machine.link) == (1, None)
+    assert ASSUMED_LINK == 12e9
+
+
+def test_below_the_smallest_threshold_there_is_no_plan(of_demo):
+    with pytest.raises(BudgetError):
+        of_demo.at(of_demo.thresholds()[0] - 1)
+
+
+def test_kept_weights_are_cheaper_the_second_time(demo_lzr2):
+    found = open_unet(PipelineOptions(weights=demo_lzr2, device="cpu", ram_budget_nbytes=1 << 30), print)
+    try:
+        outlook = forecast(found, SHAPE, flops_per_second=1e9).at(10_000_000)
+    finally:
+        found.source.close()
+    assert outlook.held_nbytes > 0
+    assert len(outlook.keeping.kept) == sum(len(outlook.plan.blocks[b].tensors) for b in outlook.plan.streamed)
