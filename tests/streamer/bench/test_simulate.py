@@ -165,6 +165,16 @@ def test_a_slow_link_is_what_a_step_takes():
     assert run.step_ends[-1] - run.step_ends[-2] == pytest.approx(plan.streamed_nbytes / 1024, rel=0.02)
 
 
+def test_a_staging_buffer_is_written_again_only_after_its_copy_ended():
+    plan = plan_of([1, 10, 1, 1], budget=60, tensors=1)
+    seconds = (0.0, 0.0, 0.0, 9.0)
+    loads = tuple((LoadCost(s),) for s in seconds)
+    run = simulate(plan, Costs((0.0,) * 3, (0.0,) * 3, loads, loads), Machine(4, 0, 2, link=512.0), 1)
+    # One second a unit: the pinned block is copied until 1, the large one until 11, the third until 12. The two buffers
+    # are free again at 1 and at 11, so only then the last is decoded, for 9 seconds, and copied for one.
+    assert [stay.ready for stay in run.stays] == pytest.approx([1, 11, 12, 21])
+
+
 def test_a_slow_disk_is_what_a_step_takes_and_reads_ahead_while_others_decode():
     plan = plan_of([1, 2, 2, 2, 2], budget=2, tensors=1)
     run = simulate(plan, even(plan, 0.01, 0.4), Machine(4, 1, 1, disk=500.0), STEPS)
