@@ -227,9 +227,9 @@ class PipelineParts:
         self.modules[part] = module
         self.share.add(_PART_NAMES[name], self._handles[name])
         if self._device.type == "cuda":
-            self._measure(root)
+            self._measure(name, root)
 
-    def _measure(self, root: nn.Module) -> None:
+    def _measure(self, name: str, root: nn.Module) -> None:
         """From its second forward of a kind on, a part's activations are what the allocator counted in the first."""
         meter = PeakMeter(self._device)
 
@@ -237,6 +237,8 @@ class PipelineParts:
             meter.begin()
 
         def end(*_: object) -> None:
+            if self._handles[name].ran_short:
+                return  # what was counted is the memory that there was
             self._measured.setdefault(self._entered, int(meter.peak_nbytes() * _MEASURED_MARGIN))
 
         root.register_forward_pre_hook(begin)

@@ -76,6 +76,19 @@ class StreamHandle:
         """As setting `budget_nbytes`."""
         self._engine.set_budget(nbytes)
 
+    @property
+    def ran_short(self) -> bool:
+        """Whether the last forward ran out of device memory at first."""
+        return self._engine.shrunk_nbytes is not None
+
+    def take_shrunk(self) -> int | None:
+        """The bytes of weights with which a forward succeeded that had run out of memory before; None: none did.
+
+        Told once.
+        """
+        shrunk, self._engine.shrunk_nbytes = self._engine.shrunk_nbytes, None
+        return shrunk
+
     def suspend(self) -> None:
         """Lets go of all memory on the device until the next forward. Not while one runs."""
         self._engine.suspend()

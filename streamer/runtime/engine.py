@@ -58,6 +58,7 @@ class Engine:
         asleep: bool = False,
     ) -> None:
         self.account = Account()
+        self.shrunk_nbytes: int | None = None  # what `make_room` left of the budget, until somebody takes note of it
         self._used_since: dict[int, float] = {}
         self._settings = settings
         self._budget_nbytes = settings.vram_budget_nbytes
@@ -255,6 +256,7 @@ class Engine:
         if self.plan.arena_nbytes <= smallest:
             return None
         self.set_budget(max(smallest, self.plan.arena_nbytes // 2))
+        self.shrunk_nbytes = self._budget_nbytes
         self.begin_step()
         return self._budget_nbytes
 

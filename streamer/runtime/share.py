@@ -36,6 +36,10 @@ class Member(Protocol):
         """From its next step on no more weights than this are on the device."""
         ...
 
+    def take_shrunk(self) -> int | None:
+        """The bytes of weights with which its last forward succeeded after it ran out of memory; None: it didn't."""
+        ...
+
     def suspend(self) -> None:
         """It lets go of all device memory until its next step."""
         ...
@@ -57,6 +61,8 @@ class SharedBudget:
         self._reserved_nbytes = reserved_nbytes
         self._lock = threading.RLock()
         self._members: dict[str, Member] = {}  # those that ran longest ago first
+        self._ceilings: dict[tuple[str, int], int] = {}  # by what a forward's activations were said to be
+        self._entered: dict[str, int] = {}
 
     @property
     def nbytes(self) -> int:
@@ -118,9 +124,17 @@ class SharedBudget:
                 if wanted + _on_device(others) <= room:
                     break
                 other.suspend()
-            budget = min(member.total_nbytes, room - _on_device(others))
+            budget = min(member.total_nbytes, room - _on_device(others), self._ceiling(name, activations_nbytes))
             if budget != member.budget_nbytes:
                 member.set_budget(budget)
+
+    def _ceiling(self, name: str, activations_nbytes: int) -> int:
+        """What weights may take at most, by what earlier forwards of this kind found: more ran out of memory."""
+        shrunk = self._members[name].take_shrunk()
+        if shrunk is not None and name in self._entered:
+            self._ceilings[name, self._entered[name]] = shrunk
+        self._entered[name] = activations_nbytes
+        return self._ceilings.get((name, activations_nbytes), self._nbytes)
 
     def expect(self, name: str, activations_nbytes: int) -> None:
         """The member's plan becomes the one that it will have when it runs alone with these activations.

@@ -21,11 +21,16 @@ class FakeMember:
     budget_nbytes: int = 1 << 62
     device_nbytes: int = 0
     budgets: list[int] = field(default_factory=list)
+    shrunk: int | None = None
 
     def set_budget(self, nbytes: int) -> None:
         assert nbytes >= self.smallest_nbytes
         self.budget_nbytes = nbytes
         self.budgets.append(nbytes)
+
+    def take_shrunk(self) -> int | None:
+        shrunk, self.shrunk = self.shrunk, None
+        return shrunk
 
     def suspend(self) -> None:
         self.device_nbytes = 0
@@ -116,3 +121,17 @@ def test_all_can_be_suspended():
     a, b = FakeMember(10, 1, device_nbytes=10), FakeMember(10, 1, device_nbytes=5)
     sharing(50, a=a, b=b).suspend_all()
     assert (a.device_nbytes, b.device_nbytes) == (0, 0)
+
+
+def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
+    a = FakeMember(100, 10)
+    share = sharing(80, a=a)
+    share.enter("a", 5)
+    a.budget_nbytes = a.shrunk = 37  # the engine made room
+    for _ in range(3):
+        share.enter("a", 5)
+        assert a.budget_nbytes == 37
+    share.enter("a", 2)  # a smaller picture
+    assert a.budget_nbytes == 78
+    share.enter("a", 5)
+    assert a.budget_nbytes == 37
