@@ -34,16 +34,17 @@ class ActivationMeter:
     def __init__(self, make_twin: Callable[[], nn.Module]) -> None:
         self._make_twin = make_twin
         self._twin: nn.Module | None = None
-        self._known: dict[str, int] = {}
+        self._known: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = threading.Lock()
 
     def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
-        """Bytes for a forward with arguments of these shapes and types; their values don't matter.
+        """Bytes for a forward with tensors of these shapes; their values don't matter.
 
         Arguments with which the copy can't be run (an adapter's, that only the module itself knows) are taken to need
         what the most expensive ones before needed.
         """
-        kind = repr(tree_map(_described, (args, kwargs)))
+        shapes = (leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
+        kind = tuple(sorted(tuple(shape) for shape in shapes if shape))  # however they are passed
         with self._lock:
             if kind not in self._known:
                 if len(self._known) >= _REMEMBERED:
@@ -59,10 +60,6 @@ class ActivationMeter:
             return int(_peak_nbytes(self._twin, *shapes) * _MARGIN)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError):
             return max(self._known.values(), default=0)
-
-
-def _described(leaf: object) -> object:
-    return (tuple(leaf.shape), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
 
 
 def _shape_only(leaf: object) -> object:
