@@ -188,14 +188,14 @@ class PipelineParts:
         config = model.config(part)
         encoder = empty_text_encoder(kind, config, model.name)
         on_forward = self._entering(part, lambda: _without_memory(empty_text_encoder(kind, config, ""), dtype))
-        files = model.part_files(part)
+        files = model.part_weights(part)
         self._handles[part] = stream_text_encoder(encoder, files, settings, self._device, dtype, on_forward)
         self._joined(part, part, encoder, encoder)
 
     def _stream_vae(self, model: ModelDirectory, settings: StreamSettings, dtype: torch.dtype) -> None:
         config = model.config("vae")
         vae = empty_vae(config, model.name)
-        files = model.part_files("vae")
+        files = model.part_weights("vae")
         for half in ("decoder", "encoder"):
             on_forward = self._entering(half, _half_of_vae(config, half, dtype))
             self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
