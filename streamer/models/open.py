@@ -196,6 +196,8 @@ def _choose_model(
     name = options.model
     given = [path for path in (weights, options.base) if path is not None]
     own = own_parts(given, options.io, warn)
+    if own and with_rest:
+        notify(f"The checkpoint's own parts are used: {', '.join(own)}")
     if name is None:
         name = DEMO if weights is None or any(_is_demo(path) for path in given) else SDXL_BASE
         if name == SDXL_BASE and not with_rest:

@@ -104,6 +104,13 @@ def test_its_own_parts_win_over_the_models_and_what_it_lacks_is_the_models(
     assert f"its {part} has no weights" in str(refused(lacking, ModelError, model=str(small_files)))
 
 
+def test_whose_parts_are_used_is_told(checkpoint):
+    lines: list[str] = []
+    with open_pipeline(PipelineOptions(weights=checkpoint), lines.append):
+        pass
+    assert "The checkpoint's own parts are used: text_encoder, text_encoder_2, vae" in lines
+
+
 def test_only_what_it_lacks_is_fetched(tensors, checkpoint, tmp_path, monkeypatch):
     real = {UNET + "input_blocks.0.0.weight": torch.zeros(320, 4, 3, 3, dtype=torch.float16)}
     asked: list[tuple[str, bool, set[str]]] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streamer.sources.original_layout import part_places, unet_places, unet_prefix
+from streamer.sources.original_layout import other_model, part_places, unet_places, unet_prefix
 from streamer.sources.place import Place
 from tests.streamer.original import demo_checkpoint, demo_tensors
 
@@ -45,3 +47,15 @@ def test_without_a_unet_in_that_layout_it_is_another_file(keys):
     assert unet_prefix(keys) is None
     assert unet_places(keys, ["conv_in.weight"]) is None
     assert part_places(keys) == {}
+
+
+@given(
+    st.lists(st.one_of(st.text(max_size=30), st.from_regex(r"first_stage_model\.decoder\.up\.\d+\.x", fullmatch=True)))
+)
+def test_keys_of_any_kind_break_nothing(keys):
+    keys = [*keys, "input_blocks.0.0.weight"]
+    assert unet_prefix(keys) is not None
+    other_model(keys)
+    for place in part_places(keys).values():
+        found = place("decoder.up_blocks.0.resnets.0.norm1.weight")
+        assert found is None or found.key.startswith("first_stage_model.decoder.up.")
