@@ -39,7 +39,12 @@ def gen(
         list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw: one picture for each prompt.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="The U-Net's weights: an LZR2 or safetensors file.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="The U-Net's weights: an LZR2 or safetensors file. A single-file checkpoint brings its own text "
+            "encoders and VAE.",
+            metavar="FILE",
+        ),
     ] = None,
     model: Annotated[
         str | None,

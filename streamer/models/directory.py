@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from streamer.errors import ModelError
+from streamer.models.part_weights import PartWeights
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": "diffusion_pytorch_model"}
 _UNET_STEM = "diffusion_pytorch_model"
+_STEMS = {**_WEIGHT_STEMS, "unet": _UNET_STEM}
 _SMALL_FILES = re.compile(
     r"(model_index|streamer)\.json"
     r"|(scheduler|tokenizer|tokenizer_2)/[\w.-]+\.(json|txt|model)"
@@ -26,6 +28,9 @@ _HUB_SECONDS = 20.0  # that the hub may take to answer
 _PIPELINES = "StableDiffusionXL"  # how the names of all its pipelines begin
 _CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 
+PARTS = tuple(_STEMS)
+"""Of a pipeline, those that have weights."""
+
 
 @dataclass(frozen=True)
 class ModelDirectory:
@@ -35,11 +40,13 @@ class ModelDirectory:
         name: what the user called it.
         root: the directory.
         variant: of the weight files ("fp16": ``model.fp16.safetensors``), or None for the plain ones.
+        own: weights of parts that come from elsewhere, by part; the directory's are not used.
     """
 
     name: str
     root: Path
     variant: str | None
+    own: Mapping[str, PartWeights] = field(default_factory=dict)
 
     def config(self, part: str) -> dict[str, Any]:
         """The part's configuration.
@@ -56,8 +63,16 @@ class ModelDirectory:
         """The safetensors files of the model's own U-Net, plain ones first choice; empty if it isn't there."""
         return diffusers_files(self.root / "unet")
 
+    def part_weights(self, part: str) -> PartWeights:
+        """The weights of the text encoders or the VAE.
+
+        Raises:
+            ModelError: there are none.
+        """
+        return self.own[part] if part in self.own else PartWeights.of_files(self.part_files(part))
+
     def part_files(self, part: str) -> tuple[Path, ...]:
-        """The safetensors files of the text encoders or the VAE, plain ones first choice.
+        """The directory's safetensors files of the text encoders or the VAE, plain ones first choice.
 
         Raises:
             ModelError: there are none.
@@ -95,7 +110,14 @@ def diffusers_files(folder: Path, stem: str = _UNET_STEM) -> tuple[Path, ...]:
     return ()
 
 
-def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None], with_rest: bool = True) -> ModelDirectory:
+def find_model(
+    model: str,
+    *,
+    with_unet: bool,
+    notify: Callable[[str], None],
+    with_rest: bool = True,
+    own: Mapping[str, PartWeights] | None = None,
+) -> ModelDirectory:
     """The model's directory; from the hub, everything but the U-Net's weights unless they are asked for.
 
     Args:
@@ -103,6 +125,7 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None], wi
         with_unet: also fetch the model's own U-Net weights.
         notify: told of what takes time, a line each.
         with_rest: also fetch the weights of everything else.
+        own: weights of parts that come from elsewhere; those of the model are not fetched.
 
     Raises:
         ModelError: it is neither, isn't an SDXL pipeline, or can't be fetched.
@@ -117,7 +140,8 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None], wi
             "Give a weight file with --weights, a directory with --model.",
         )
     elif _HUB_ID.fullmatch(model):
-        root = _fetch(model, with_unet, with_rest, notify)
+        parts = [part for part in _WEIGHT_STEMS if with_rest and part not in (own or {})]
+        root = _fetch(model, parts + ["unet"] * with_unet, notify)
     else:
         raise ModelError(
             model,
@@ -130,7 +154,7 @@ def find_model(model: str, *, with_unet: bool, notify: Callable[[str], None], wi
     kind = _read_json(model, root / "model_index.json").get("_class_name", _PIPELINES)
     if not isinstance(kind, str) or not kind.startswith(_PIPELINES):
         raise ModelError(model, f"its pipeline is {kind!a}.", "Models of Stable Diffusion XL can be drawn with.")
-    return ModelDirectory(model, root, _variant(root))
+    return ModelDirectory(model, root, _variant(root), own or {})
 
 
 def _variant(root: Path) -> str | None:
@@ -142,15 +166,15 @@ def _variant(root: Path) -> str | None:
     return None
 
 
-def _fetch(model: str, with_unet: bool, with_rest: bool, notify: Callable[[str], None]) -> Path:
-    """The snapshot's directory in the hub's cache; without a network, what the cache has."""
+def _fetch(model: str, parts: Sequence[str], notify: Callable[[str], None]) -> Path:
+    """The snapshot's directory in the hub's cache, with the weights of these parts; without a network, what it has."""
     from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         siblings = HfApi().model_info(model, timeout=_HUB_SECONDS).siblings or []
-        files = choose_files([sibling.rfilename for sibling in siblings], with_unet=with_unet, with_rest=with_rest)
-        notify(f"Fetching {model}: {len(files)} files" + ("" if with_unet else ", its U-Net's weights left out"))
+        files = choose_files([sibling.rfilename for sibling in siblings], parts)
+        notify(f"Fetching {model}: {len(files)} files, {_left_out(parts)}")
         return Path(snapshot_download(model, allow_patterns=list(files)))
     except HfHubHTTPError as error:
         raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
@@ -168,6 +192,13 @@ def _fetch(model: str, with_unet: bool, with_rest: bool, notify: Callable[[str],
         ) from error
 
 
+def _left_out(parts: Sequence[str]) -> str:
+    """What is not fetched, in words."""
+    if not any(part in _WEIGHT_STEMS for part in parts):
+        return "no weights" if "unet" not in parts else "only the U-Net's weights"
+    return "with its U-Net's weights" if "unet" in parts else "its U-Net's weights left out"
+
+
 def _hub_hint(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
@@ -175,19 +206,19 @@ def _hub_hint(error: Exception) -> str:
     return "Check the id's spelling."
 
 
-def choose_files(files: Sequence[str], *, with_unet: bool, with_rest: bool = True) -> tuple[str, ...]:
+def choose_files(files: Sequence[str], parts: Collection[str] = PARTS) -> tuple[str, ...]:
     """Of a repository's files those that a pipeline needs: configurations, vocabularies, one set of safetensors.
 
     Half-precision weights are taken where there are any: the same after rounding, and half the download.
 
     Args:
         files: paths in the repository.
-        with_unet: whether the U-Net's weights are among what is needed.
-        with_rest: whether the weights of everything else are.
+        parts: whose weights are needed, of `PARTS`.
     """
     chosen = [file for file in files if _SMALL_FILES.fullmatch(file)]
-    stems = (_WEIGHT_STEMS if with_rest else {}) | ({"unet": _UNET_STEM} if with_unet else {})
-    for part, stem in stems.items():
+    for part, stem in _STEMS.items():
+        if part not in parts:
+            continue
         for variant in (r"\.fp16", ""):
             weights = re.compile(rf"{part}/{stem}{variant}(-\d+-of-\d+)?\.safetensors")
             index = re.compile(rf"{part}/{stem}({variant}\.safetensors\.index|\.safetensors\.index{variant})\.json")

@@ -13,6 +13,7 @@ from diffusers import UNet2DConditionModel
 
 from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import ModelError, WeightsFileError
+from streamer.models.checkpoint import own_parts
 from streamer.models.defaults import Defaults, read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
@@ -23,6 +24,7 @@ from streamer.models.sdxl import sdxl_directory
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
 from streamer.sources.base import WeightSource
+from streamer.sources.original_layout import unet_places
 from streamer.tiers.device_memory import context_nbytes
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
@@ -37,8 +39,10 @@ class PipelineOptions:
     """What a user may say about a pipeline; None leaves it to the model or the machine.
 
     Attributes:
-        weights: LZR2 or safetensors file of the U-Net.
-        model: directory or hub id of everything else.
+        weights: LZR2 or safetensors file of the U-Net; a checkpoint in the original layout may have text encoders and
+            VAE too, which are then drawn with.
+        model: directory or hub id of everything else: tokenizers, scheduler, configurations, and what parts the weights
+            don't have.
         base: safetensors file or folder for tensors that the weights don't set.
         vram_budget_nbytes: most bytes on the device, of everything: weights, activations, the device's context.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps.
@@ -130,7 +134,8 @@ def open_unet(
     """
     device = choose_device(options.device)
     dtype = options.dtype or compute_type(device)
-    model, weights = _choose_model(options, notify, with_rest)
+    warn = warn if warn is not None else notify
+    model, weights = _choose_model(options, notify, warn, with_rest)
     unet = _empty_unet(model)
     source = open_weights(
         weights,
@@ -138,7 +143,7 @@ def open_unet(
         expected_tensors(unet),
         strict=options.strict,
         io=options.io,
-        warn=warn if warn is not None else notify,
+        warn=warn,
     )
     try:
         _read_one(source, expected_tensors(unet), dtype, notify)
@@ -184,22 +189,25 @@ def _read_one(
 
 
 def _choose_model(
-    options: PipelineOptions, notify: Callable[[str], None], with_rest: bool
+    options: PipelineOptions, notify: Callable[[str], None], warn: Callable[[str], None], with_rest: bool
 ) -> tuple[ModelDirectory, Path | None]:
     """The model's directory and the weights; without either it is the embedded demo, without a model what fits."""
     weights = options.weights
     if weights is not None and not weights.exists():
         raise WeightsFileError(str(weights), "there is no such file.", "Check the path.")
     name = options.model
+    given = [path for path in (weights, options.base) if path is not None]
+    own = own_parts(given, options.io, warn)
+    if own and with_rest:
+        notify(f"The checkpoint's own parts are used: {', '.join(own)}")
     if name is None:
-        given = [path for path in (weights, options.base) if path is not None]
         name = DEMO if weights is None or any(_is_demo(path) for path in given) else SDXL_BASE
         if name == SDXL_BASE and not with_rest:
             return ModelDirectory(name, sdxl_directory(), None), weights
     if name == DEMO:
-        model = ModelDirectory(DEMO, demo_directory(), None)
+        model = ModelDirectory(DEMO, demo_directory(), None, own)
         return model, weights if weights is not None else demo_weights(notify=notify)
-    model = find_model(name, with_unet=weights is None, notify=notify, with_rest=with_rest)
+    model = find_model(name, with_unet=weights is None, notify=notify, with_rest=with_rest, own=own)
     if weights is None and options.base is None and not model.unet_files():
         raise ModelError(name, "it has no U-Net in safetensors.", "Give the U-Net's weights with --weights.")
     return model, weights
@@ -210,7 +218,9 @@ def _is_demo(weights: Path) -> bool:
     source = open_file(weights, "auto")
     try:
         channels = ModelDirectory(DEMO, demo_directory(), None).config("unet")["block_out_channels"][0]
-        return any(key == _FIRST_TENSOR and shape[:1] == (channels,) for key, shape in source.mentioned())
+        places = unet_places(source.keys(), [_FIRST_TENSOR])
+        first = places[_FIRST_TENSOR].key if places is not None else _FIRST_TENSOR
+        return any(key == first and shape[:1] == (channels,) for key, shape in source.mentioned())
     finally:
         source.close()
 

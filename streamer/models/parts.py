@@ -193,7 +193,7 @@ class PipelineParts:
         config = model.config(part)
         encoder = empty_text_encoder(kind, config, model.name)
         on_forward = self._entering(part, lambda: _without_memory(empty_text_encoder(kind, config, ""), dtype))
-        files = model.part_files(part)
+        files = model.part_weights(part)
         self._handles[part] = stream_text_encoder(encoder, files, settings, self._device, dtype, on_forward)
         self._joined(part, part, encoder, encoder)
 
@@ -204,7 +204,7 @@ class PipelineParts:
         dtype = torch.float32 if upcast else dtype
         self._vae_dtype = dtype
         vae = empty_vae(config, model.name, upcast=upcast)
-        files = model.part_files("vae")
+        files = model.part_weights("vae")
         for half in ("decoder", "encoder"):
             on_forward = self._entering(half, _half_of_vae(config, half, dtype))
             self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)

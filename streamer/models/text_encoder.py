@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from streamer.config import StreamSettings
 from streamer.errors import ModelError
 from streamer.models.blocks import find_blocks
-from streamer.models.part_weights import open_part
+from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import in_order_of_tree
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.share import OnForward
@@ -58,17 +57,17 @@ def empty_text_encoder(kind: str, config: Mapping[str, Any], name: str) -> nn.Mo
 
 def stream_text_encoder(
     encoder: nn.Module,
-    files: tuple[Path, ...],
+    weights: PartWeights,
     settings: StreamSettings,
     device: torch.device,
     dtype: torch.dtype,
     on_forward: OnForward,
 ) -> StreamHandle:
-    """The text encoder runs with weights that stream from the files; until then it takes no device memory.
+    """The text encoder runs with weights that stream; until then it takes no device memory.
 
     Args:
         encoder: as `empty_text_encoder` gives it.
-        files: safetensors with all its weights.
+        weights: all of its.
         settings: budgets and threads.
         device: to compute on.
         dtype: to compute in.
@@ -76,9 +75,9 @@ def stream_text_encoder(
 
     Raises:
         WeightsFileError: a file can't be used.
-        WeightsMismatchError: the files don't give all weights.
+        WeightsMismatchError: they aren't all there.
     """
-    source = open_part(files, encoder, _other_keys)
+    source = open_part(weights, encoder, _other_keys)
     for owner in encoder.modules():
         for key, buffer in owner._buffers.items():
             if buffer is not None:

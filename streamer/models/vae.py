@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import nn
 from streamer.config import StreamSettings
 from streamer.errors import ModelError
 from streamer.models.blocks import find_blocks
-from streamer.models.part_weights import open_part
+from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import execution_order
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.share import OnForward
@@ -67,18 +66,18 @@ def empty_vae(config: Mapping[str, Any], name: str, *, upcast: bool = False) -> 
 def stream_vae_half(
     vae: AutoencoderKL,
     half: str,
-    files: tuple[Path, ...],
+    weights: PartWeights,
     settings: StreamSettings,
     device: torch.device,
     dtype: torch.dtype,
     on_forward: OnForward,
 ) -> StreamHandle:
-    """The VAE's decoder or encoder runs with weights that stream from the files; until then it takes no device memory.
+    """The VAE's decoder or encoder runs with weights that stream; until then it takes no device memory.
 
     Args:
         vae: as `empty_vae` gives it.
         half: ``decoder`` or ``encoder``.
-        files: safetensors with all of the VAE's weights.
+        weights: all of the VAE's.
         settings: budgets and threads.
         device: to compute on.
         dtype: to compute in.
@@ -86,10 +85,10 @@ def stream_vae_half(
 
     Raises:
         WeightsFileError: a file can't be used.
-        WeightsMismatchError: the files don't give all weights.
+        WeightsMismatchError: they aren't all there.
     """
     module: nn.Module = getattr(vae, half)
-    source = open_part(files, module, lambda key: _names(f"{half}.{key}"))
+    source = open_part(weights, module, lambda key: _names(f"{half}.{key}"))
     blocks = find_blocks(module, _BLOCK_KINDS)
     order = execution_order(blocks)
     _cast_inputs(module, dtype)
@@ -107,25 +106,25 @@ def _cast_inputs(module: nn.Module, dtype: torch.dtype) -> None:
     module.register_forward_pre_hook(cast)
 
 
-def load_small_rest(vae: AutoencoderKL, files: tuple[Path, ...], device: torch.device, dtype: torch.dtype) -> None:
+def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.device, dtype: torch.dtype) -> None:
     """Gives the two 1x1 convolutions between latents and halves their weights; they always stay on the device.
 
     Args:
         vae: as `empty_vae` gives it.
-        files: safetensors with all of the VAE's weights.
+        weights: all of the VAE's.
         device: to compute on.
         dtype: to compute in.
 
     Raises:
         WeightsFileError: a file can't be used.
-        WeightsMismatchError: the files don't give all weights.
+        WeightsMismatchError: they aren't all there.
     """
     for name in ("quant_conv", "post_quant_conv"):
         conv = getattr(vae, name)
         if conv is None:
             continue
         _cast_inputs(conv, dtype)
-        source = open_part(files, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
+        source = open_part(weights, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
         try:
             for key, empty in tuple(conv.named_parameters()):
                 values = torch.empty(empty.shape, dtype=dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from streamer.config import ReadMethod
@@ -12,6 +12,8 @@ from streamer.sources.base import WeightSource
 from streamer.sources.fit import Fit, compare, require, require_real_numbers
 from streamer.sources.layered import LayeredSource
 from streamer.sources.lzr2 import Lzr2Source
+from streamer.sources.original_layout import other_model, unet_places, unet_prefix
+from streamer.sources.placed import PlacedSource
 from streamer.sources.safetensors import SafetensorsSource
 
 _LISTED = 3
@@ -29,8 +31,9 @@ def open_weights(
     """A source that gives every tensor of the model, the caller's to close; nothing that differs goes unreported.
 
     Args:
-        weights: LZR2 or safetensors file, or a directory of safetensors files; None: only the base.
-        base: safetensors files for tensors that the weights don't set; opened only if they are needed.
+        weights: LZR2 or safetensors file, or a directory of safetensors files, in diffusers layout or the original
+            one; None: only the base.
+        base: safetensors files for tensors that the weights don't set, in either layout; opened only if needed.
         expected: key and shape of each of the model's tensors.
         strict: a tensor that the model doesn't know, or of another shape, is an error; otherwise it is reported, and a
             tensor of another shape is taken from the base.
@@ -41,26 +44,24 @@ def open_weights(
         WeightsFileError: a file can't be used.
         WeightsMismatchError: weights and model don't fit, with every key concerned.
     """
-    if weights is None:
-        source: WeightSource = SafetensorsSource(base, io)
-    else:
-        source = open_file(weights, io)
+    found = SafetensorsSource(base, io) if weights is None else open_file(weights, io)
+    source = _in_diffusers_layout(found, expected)
     try:
         fit = compare(source, expected)
         if strict and (fit.unknown or fit.wrong_shape):
             misfit = _without_base(fit, base)
-            require(source.name, misfit, strict=True, hint=_hint(misfit))
+            require(source.name, misfit, strict=True, hint=_hint(misfit, source))
         _report(source.name, fit, warn)
         lacking = _lacking(source, expected)
         if lacking and weights is not None and base:
             warn(f"{len(lacking)} tensors that {source.name} doesn't set come from {base[0]}")
-            below = SafetensorsSource(base, io)
+            below = _in_diffusers_layout(SafetensorsSource(base, io), expected)
             source = LayeredSource([source, below], hidden=[key for key in lacking if key in source.keys()])
             beside = compare(below, expected)
             _report(below.name, Fit((), beside.unknown, beside.wrong_shape), warn)
             fit = compare(source, expected)
         still_lacking = Fit(_lacking(source, expected), fit.unknown, fit.wrong_shape)
-        require(source.name, still_lacking, strict=False, hint=_hint(fit))
+        require(source.name, still_lacking, strict=False, hint=_hint(still_lacking, source))
         require_real_numbers(source, expected)
     except BaseException:
         source.close()
@@ -98,6 +99,34 @@ def files_of_folder(folder: Path) -> tuple[Path, ...]:
     return files
 
 
+def require_sdxl(source: WeightSource) -> None:
+    """Returns if the keys may be of an SDXL model, whole or in part.
+
+    Raises:
+        WeightsFileError: they are surely of something else.
+    """
+    found = other_model(source.keys())
+    if found is not None:
+        raise WeightsFileError(source.name, f"it holds {found}.", "Give the weights of an SDXL model.")
+
+
+def _in_diffusers_layout(source: WeightSource, expected: Collection[str]) -> WeightSource:
+    """The same tensors under the model's keys; owns the source, and closes it if this fails."""
+    try:
+        require_sdxl(source)
+        keys = source.keys()
+        places = unet_places(keys, expected)
+        if places is None:
+            return source
+        placed = {place.key for place in places.values()}
+        prefix = unet_prefix(keys) or ""
+        strays = [key for key, _ in source.mentioned() if key.startswith(prefix) and key not in placed]
+        return PlacedSource(source, places, frozenset(strays))
+    except BaseException:
+        source.close()
+        raise
+
+
 def _looks_like_safetensors(path: Path) -> bool:
     try:
         # Not a pipe or a device: opening or reading one may never end.
@@ -132,12 +161,10 @@ def _report(name: str, fit: Fit, warn: Callable[[str], None]) -> None:
             warn(f"{name}: {len(keys)} {what}: {listed}" + (", ..." if len(keys) > _LISTED else ""))
 
 
-def _hint(fit: Fit) -> str:
-    if any(key.startswith("model.diffusion_model.") for key in fit.unknown):
-        return (
-            "This is a single-file checkpoint in the original layout. Convert it to the diffusers layout first; "
-            "then give its unet folder."
-        )
+def _hint(fit: Fit, source: WeightSource) -> str:
+    question = "Is this the right model for these weights?"
     if fit.missing:
-        return "Is this the right model for these weights? Tensors that the file doesn't set can come from --base FILE."
-    return "Is this the right model for these weights? With --no-strict what doesn't fit is left out."
+        hint = f"{question} Tensors that the file doesn't set can come from --base FILE."
+        place = source.places.get(fit.missing[0]) if isinstance(source, PlacedSource) else None
+        return hint if place is None else f"In this file {fit.missing[0]} would be called {place.key}. {hint}"
+    return f"{question} With --no-strict what doesn't fit is left out."

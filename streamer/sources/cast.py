@@ -28,6 +28,19 @@ def copy_cast(out: torch.Tensor, values: torch.Tensor) -> None:
         target[start : start + _PIECE].copy_(source[start : start + _PIECE])
 
 
+def copy_transposed(out: torch.Tensor, values: torch.Tensor) -> None:
+    """Makes ``out`` equal ``values.t().to(out.dtype)`` bit for bit, without entering torch's thread pool.
+
+    Args:
+        out: contiguous, on the CPU, (columns, rows).
+        values: on the CPU, (rows, columns).
+    """
+    n_rows, n_columns = values.shape
+    at_once = max(1, _PIECE // max(1, n_rows))
+    for start in range(0, n_columns, at_once):
+        copy_cast(out[start : start + at_once], values[:, start : start + at_once].t().contiguous())
+
+
 def _bytes(flat: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     array: np.ndarray[tuple[int], np.dtype[np.uint8]] = flat.view(torch.uint8).numpy()
     return array

@@ -53,6 +53,14 @@ class _Range:
     offset: int
     nbytes: int
 
+    def rows(self, first: int, n_rows: int) -> _Range:
+        """Only these rows; ValueError if there aren't so many."""
+        if not self.shape or first < 0 or n_rows < 0 or first + n_rows > self.shape[0]:
+            raise ValueError(f"rows {first} to {first + n_rows} of a tensor of shape {self.shape}")
+        row_nbytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        shape = (n_rows, *self.shape[1:])
+        return _Range(self.file, self.dtype, shape, self.offset + first * row_nbytes, n_rows * row_nbytes)
+
 
 class SafetensorsSource:
     """The tensors of one or several safetensors files; every byte range is checked before anything is read.
@@ -107,27 +115,43 @@ class SafetensorsSource:
 
     def read_into(self, key: str, out: torch.Tensor) -> None:
         """Reads the tensor, straight into ``out`` where the types agree."""
-        r = self._ranges[key]
-        if out.dtype == r.dtype:
-            self._read(key, out)
-        else:
-            copy_cast(out, self._read(key, torch.empty(r.shape, dtype=r.dtype)))
+        _read_as(self._ranges[key], out)
+
+    def read_rows_into(self, key: str, first: int, out: torch.Tensor) -> None:
+        """Reads some rows of the tensor and no other bytes, as `read_into` reads all of them.
+
+        Args:
+            key: of the tensor.
+            first: of the rows.
+            out: contiguous, on the CPU, of the tensor's shape but for the number of rows.
+
+        Raises:
+            ValueError: it hasn't so many rows.
+        """
+        _read_as(self._ranges[key].rows(first, out.shape[0]), out)
 
     def hold(self, key: str) -> HeldTensor:
         """The tensor in the type of the file."""
         r = self._ranges[key]
-        return DenseTensor(self._read(key, torch.empty(r.shape, dtype=r.dtype)))
+        return DenseTensor(_read(r, torch.empty(r.shape, dtype=r.dtype)))
 
     def will_need(self, key: str) -> None:
         """Asks the system to read ahead."""
         r = self._ranges[key]
         r.file.will_need(r.offset, r.nbytes)
 
+    def will_need_rows(self, key: str, first: int, n_rows: int) -> None:
+        """Asks the system to read these rows ahead. Raises ValueError if there aren't so many."""
+        r = self._ranges[key].rows(first, n_rows)
+        r.file.will_need(r.offset, r.nbytes)
+
     def wont_need(self, key: str) -> None:
         """Lets the tensor leave the system's page cache."""
-        r = self._ranges[key]
-        r.file.done_with(r.offset, r.nbytes)
-        r.file.wont_need(r.offset, r.nbytes)
+        _let_go(self._ranges[key])
+
+    def wont_need_rows(self, key: str, first: int, n_rows: int) -> None:
+        """Lets these rows leave the system's page cache. Raises ValueError if there aren't so many."""
+        _let_go(self._ranges[key].rows(first, n_rows))
 
     def observe_reads(self, on_read: OnRead | None) -> None:
         """Of every file."""
@@ -138,17 +162,6 @@ class SafetensorsSource:
         """Closes the files."""
         for file in self._files:
             file.close()
-
-    def _read(self, key: str, out: torch.Tensor) -> torch.Tensor:
-        r = self._ranges[key]
-        if r.nbytes:
-            raw: np.ndarray[Any, np.dtype[np.uint8]] = out.view(-1).view(torch.uint8).numpy()
-            try:
-                r.file.read_into(r.offset, raw)
-                r.file.check_unchanged()
-            except Lzr2Error as error:
-                raise translated(error) from error
-        return out
 
     def _add(self, path: Path, io: ReadMethod) -> None:
         try:
@@ -165,6 +178,30 @@ class SafetensorsSource:
                     "Give files of which each tensor is in one only.",
                 )
             self._ranges[key] = r
+
+
+def _read_as(r: _Range, out: torch.Tensor) -> None:
+    """Straight into ``out`` where the types agree, else cast."""
+    if out.dtype == r.dtype:
+        _read(r, out)
+    else:
+        copy_cast(out, _read(r, torch.empty(r.shape, dtype=r.dtype)))
+
+
+def _read(r: _Range, out: torch.Tensor) -> torch.Tensor:
+    if r.nbytes:
+        raw: np.ndarray[Any, np.dtype[np.uint8]] = out.view(-1).view(torch.uint8).numpy()
+        try:
+            r.file.read_into(r.offset, raw)
+            r.file.check_unchanged()
+        except Lzr2Error as error:
+            raise translated(error) from error
+    return out
+
+
+def _let_go(r: _Range) -> None:
+    r.file.done_with(r.offset, r.nbytes)
+    r.file.wont_need(r.offset, r.nbytes)
 
 
 def _parse(file: ByteSource) -> dict[str, _Range]:

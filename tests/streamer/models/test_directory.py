@@ -6,7 +6,11 @@ import pytest
 
 from streamer.errors import ModelError
 from streamer.models.demo import demo_directory
-from streamer.models.directory import ModelDirectory, choose_files, find_model
+from streamer.models.directory import PARTS, ModelDirectory, choose_files, find_model
+from streamer.models.part_weights import PartWeights
+
+OWN = PartWeights.of_files(())
+REST = [part for part in PARTS if part != "unet"]
 
 SDXL_FILES = [
     ".gitattributes",
@@ -41,7 +45,7 @@ SDXL_FILES = [
 
 
 def test_the_unets_weights_are_left_out_and_nothing_else_that_is_needed():
-    chosen = choose_files(SDXL_FILES, with_unet=False)
+    chosen = choose_files(SDXL_FILES, REST)
     assert set(chosen) == {
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -62,26 +66,26 @@ def test_the_unets_weights_are_left_out_and_nothing_else_that_is_needed():
 
 
 def test_the_models_own_unet_is_fetched_when_asked_for():
-    more = set(choose_files(SDXL_FILES, with_unet=True)) - set(choose_files(SDXL_FILES, with_unet=False))
+    more = set(choose_files(SDXL_FILES)) - set(choose_files(SDXL_FILES, REST))
     assert more == {"unet/diffusion_pytorch_model.fp16.safetensors"}
 
 
 def test_shards_and_their_index_belong_together():
     files = ["unet/diffusion_pytorch_model.safetensors.index.json"]
     files += [f"unet/diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    assert set(choose_files(files, with_unet=True)) == set(files)
+    assert set(choose_files(files)) == set(files)
 
 
 @pytest.mark.parametrize("index", ["model.fp16.safetensors.index.json", "model.safetensors.index.fp16.json"])
 def test_shards_in_half_precision_come_with_their_index_and_without_the_plain_ones(index):
     half = [f"text_encoder_2/model.fp16-0000{i}-of-00002.safetensors" for i in (1, 2)] + [f"text_encoder_2/{index}"]
     plain = ["text_encoder_2/model.safetensors", "text_encoder_2/model.safetensors.index.json"]
-    assert set(choose_files([*plain, *half], with_unet=False)) == set(half)
+    assert set(choose_files([*plain, *half], REST)) == set(half)
 
 
 def test_nothing_with_code_or_pickles_is_ever_chosen():
     files = ["unet/my_unet.py", "text_encoder/pytorch_model.bin", "pipeline.py", "vae/x.pkl", "tokenizer/a.py"]
-    assert choose_files(files, with_unet=True) == ()
+    assert choose_files(files) == ()
 
 
 def test_a_directory_is_found_with_its_unet_files():
@@ -144,6 +148,9 @@ def test_the_files_and_the_class_of_a_part(tmp_path):
             model.part_class(part)
     with pytest.raises(ModelError, match="text_encoder has no weights in safetensors"):
         model.part_files("text_encoder")
+    with pytest.raises(ModelError, match="text_encoder has no weights in safetensors"):
+        model.part_weights("text_encoder")
+    assert ModelDirectory("m", tmp_path, None, {"text_encoder": OWN}).part_weights("text_encoder") is OWN
     (tmp_path / "text_encoder").mkdir()
     half, plain = tmp_path / "text_encoder" / "model.fp16.safetensors", tmp_path / "text_encoder" / "model.safetensors"
     half.touch()

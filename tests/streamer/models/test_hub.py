@@ -13,6 +13,7 @@ from PIL import Image
 from streamer.models.demo import demo_directory
 from tests.picture import nearest_concept
 from tests.streamer.models.hub import Hub, serve
+from tests.streamer.original import demo_checkpoint, save
 
 REPOSITORY = "somebody/emoji-xl"
 
@@ -49,6 +50,17 @@ def test_with_weights_of_ones_own_the_models_unet_is_not_fetched(hub, tmp_path, 
     assert "text_encoder_2/model.safetensors" in hub.asked
     assert not [name for name in hub.asked if name.startswith("unet/") and not name.endswith(".json")]
     assert not list((tmp_path / "hf").rglob("*unet*/*.safetensors"))
+
+
+def test_with_a_checkpoint_that_has_everything_no_weights_are_fetched(hub, tmp_path):
+    hub.asked.clear()
+    done = draw(hub, tmp_path, "--weights", str(save(demo_checkpoint(), tmp_path / "shared.safetensors")))
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "apple.png") as picture:
+        assert nearest_concept(picture) == "red apple"
+    assert "no weights" in done.stderr
+    assert "tokenizer_2/vocab.json" in hub.asked
+    assert not [name for name in hub.asked if name.endswith(".safetensors")]
 
 
 def test_what_was_fetched_once_is_used_without_a_network(hub, tmp_path, demo_lzr2):

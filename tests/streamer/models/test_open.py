@@ -30,7 +30,7 @@ def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):
     lzr2.save_file({"conv_in.weight": np.zeros((320, 4, 3, 3), np.float16)}, path)
     asked: list[tuple[str, bool]] = []
 
-    def find(name: str, *, with_unet: bool, notify: object, with_rest: bool) -> None:
+    def find(name: str, *, with_unet: bool, notify: object, with_rest: bool, own: object) -> None:
         asked.append((name, with_unet))
         raise ModelError(name, "not here")
 
@@ -80,7 +80,7 @@ def test_compiling_is_told_if_it_takes_long(demo_lzr2, monkeypatch):
 def test_a_model_without_weights_needs_its_own_unet(monkeypatch):
     asked: list[tuple[str, bool]] = []
 
-    def find(name: str, *, with_unet: bool, notify: object, with_rest: bool) -> None:
+    def find(name: str, *, with_unet: bool, notify: object, with_rest: bool, own: object) -> None:
         asked.append((name, with_unet))
         raise ModelError(name, "not here")
 

@@ -12,6 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import ModelError, WeightsMismatchError
 from streamer.models.demo import demo_directory
+from streamer.models.part_weights import PartWeights
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 
 KINDS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
@@ -25,7 +26,8 @@ def empty(part: str):
 
 def streamed(part, files, settings):
     encoder = empty(part)
-    return encoder, stream_text_encoder(encoder, files, settings, CPU, torch.float32, lambda args, kwargs: None)
+    weights = PartWeights.of_files(files)
+    return encoder, stream_text_encoder(encoder, weights, settings, CPU, torch.float32, lambda args, kwargs: None)
 
 
 @pytest.mark.parametrize("part", KINDS)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import ModelError
 from streamer.models.demo import demo_directory
+from streamer.models.part_weights import PartWeights
 from streamer.models.vae import (
     LARGEST_TILE,
     SMALLEST_TILE,
@@ -38,11 +39,12 @@ def whole() -> AutoencoderKL:
 
 def streamed(file=FILE):
     vae = empty_vae(json.loads((demo_directory() / "vae" / "config.json").read_text()), "demo")
+    weights = PartWeights.of_files((file,))
     handles = [
-        stream_vae_half(vae, half, (file,), StreamSettings(), CPU, torch.float32, lambda args, kwargs: None)
+        stream_vae_half(vae, half, weights, StreamSettings(), CPU, torch.float32, lambda args, kwargs: None)
         for half in ("decoder", "encoder")
     ]
-    load_small_rest(vae, (file,), CPU, torch.float32)
+    load_small_rest(vae, weights, CPU, torch.float32)
     return vae, handles
 
 

@@ -112,12 +112,6 @@ def test_what_is_no_weight_file_is_named(tmp_path, content, words):
         open_file(path, "auto")
 
 
-def test_a_checkpoint_in_the_original_layout_is_recognised(tmp_path):
-    save_file({"model.diffusion_model.input_blocks.0.0.weight": np.ones(2, np.float16)}, tmp_path / "w.safetensors")
-    with pytest.raises(WeightsMismatchError, match="original layout"):
-        opened(tmp_path / "w.safetensors")
-
-
 def test_of_two_sets_in_a_folder_the_plain_one_is_taken(tmp_path):
     for variant, value in (("", 1.0), (".fp16", 2.0)):
         save_file(

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.sources.cast import DenseTensor, copy_cast
+from streamer.sources.cast import DenseTensor, copy_cast, copy_transposed
 from tests.streamer.sources.bits import raw
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -63,3 +63,12 @@ def test_a_dense_tensor_keeps_its_own_type_and_gives_any():
     held.write_into(out)
     assert out.tolist() == [1.0, 2.5]
     assert held.nbytes == 4
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (1, 1), (300, 211), (40_000, 2), (2, 40_000)])
+@pytest.mark.parametrize("wanted", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_matrix_is_transposed_as_torch_does(shape, wanted):
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(0)).half()
+    out = torch.full(shape[::-1], torch.nan, dtype=wanted)
+    copy_transposed(out, values)
+    assert out.equal(values.t().to(wanted))

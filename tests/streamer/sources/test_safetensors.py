@@ -162,3 +162,33 @@ def test_a_closed_source_says_so_and_a_hint_to_it_does_nothing(tmp_path):
     source.will_need("a")
     with pytest.raises(WeightsFileError, match="closed"):
         source.hold("a")
+
+
+@pytest.mark.parametrize("io", ["mmap", "pread"])
+@pytest.mark.parametrize("wanted", [torch.float16, torch.float32])
+def test_rows_are_read_without_the_others(tmp_path, io, wanted):
+    tensor = torch.rand(7, 3, 2).half()
+    source = SafetensorsSource([saved(tmp_path / "a", {"a": torch.rand(5), "w": tensor})], io)
+    read: list[int] = []
+    source.observe_reads(lambda start, end, nbytes: read.append(nbytes))
+    for first in range(8):
+        for n_rows in range(8 - first):
+            read.clear()
+            out = torch.empty(n_rows, 3, 2, dtype=wanted)
+            source.read_rows_into("w", first, out)
+            assert out.equal(tensor[first : first + n_rows].to(wanted))
+            assert sum(read) == n_rows * 12
+            source.will_need_rows("w", first, n_rows)
+            source.wont_need_rows("w", first, n_rows)
+    source.close()
+
+
+@pytest.mark.parametrize(("key", "first", "n_rows"), [("w", 0, 8), ("w", 7, 1), ("w", -1, 2), ("s", 0, 1)])
+def test_rows_that_are_not_there_are_refused(tmp_path, key, first, n_rows):
+    source = SafetensorsSource([saved(tmp_path / "a", {"w": torch.rand(7, 2), "s": torch.tensor(1.0)})])
+    with pytest.raises(ValueError, match="of a tensor of shape"):
+        source.read_rows_into(key, first, torch.empty(n_rows, 2))
+    for hint in (source.will_need_rows, source.wont_need_rows):
+        with pytest.raises(ValueError, match="of a tensor of shape"):
+            hint(key, first, n_rows)
+    source.close()
