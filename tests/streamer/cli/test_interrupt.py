@@ -24,6 +24,8 @@ from streamer.cli.interrupt import ends_in_time
 def ended(monkeypatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(interrupt, "SECONDS", 0.2)
     before = {number: signal.getsignal(number) for number in interrupt._SIGNALS}
+    for number in before:  # whoever started the tests may have had some of them ignored, as nohup does
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     yield threading.Event()
     for number, handler in before.items():
         signal.signal(number, handler)
