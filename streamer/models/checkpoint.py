@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from streamer.config import ReadMethod
+from streamer.errors import WeightsFileError
 from streamer.models.part_weights import PartWeights
-from streamer.models.weights import open_file, require_sdxl
-from streamer.sources.original_layout import part_places
+from streamer.models.weights import open_file
+from streamer.sources.original_layout import other_model, part_places
 
 # Tensors that some fine-tunes carry to say how they were trained; a model's scheduler has to be set accordingly.
 _MARKS = {
@@ -43,7 +44,10 @@ def own_parts(paths: Collection[Path], io: ReadMethod, warn: Callable[[str], Non
 def _keys(path: Path, io: ReadMethod) -> Collection[str]:
     source = open_file(path, io)
     try:
-        require_sdxl(source)
-        return frozenset(source.keys())
+        keys = frozenset(source.keys())
+        found = other_model(keys)
+        if found is not None:
+            raise WeightsFileError(source.name, f"it holds {found}.", "Give the weights of an SDXL model.")
+        return keys
     finally:
         source.close()

@@ -12,7 +12,7 @@ from streamer.sources.base import WeightSource
 from streamer.sources.fit import Fit, compare, require, require_real_numbers
 from streamer.sources.layered import LayeredSource
 from streamer.sources.lzr2 import Lzr2Source
-from streamer.sources.original_layout import other_model, unet_places, unet_prefix
+from streamer.sources.original_layout import unet_places, unet_prefix
 from streamer.sources.placed import PlacedSource
 from streamer.sources.safetensors import SafetensorsSource
 
@@ -99,23 +99,12 @@ def files_of_folder(folder: Path) -> tuple[Path, ...]:
     return files
 
 
-def require_sdxl(source: WeightSource) -> None:
-    """Returns if the keys may be of an SDXL model, whole or in part.
-
-    Raises:
-        WeightsFileError: they are surely of something else.
-    """
-    found = other_model(source.keys())
-    if found is not None:
-        raise WeightsFileError(source.name, f"it holds {found}.", "Give the weights of an SDXL model.")
-
-
 def _in_diffusers_layout(source: WeightSource, expected: Collection[str]) -> WeightSource:
     """The same tensors under the model's keys; owns the source, and closes it if this fails."""
     try:
-        require_sdxl(source)
-        keys = source.keys()
-        places = unet_places(keys, expected)
+        keys = frozenset(source.keys())
+        # A module may have such names itself.
+        places = unet_places(keys, expected) if keys.isdisjoint(expected) else None
         if places is None:
             return source
         placed = {place.key for place in places.values()}

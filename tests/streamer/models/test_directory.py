@@ -160,7 +160,7 @@ def test_the_files_and_the_class_of_a_part(tmp_path):
 
 
 def test_for_a_plan_only_small_files_are_fetched():
-    chosen = choose_files(SDXL_FILES, with_unet=False, with_rest=False)
+    chosen = choose_files(SDXL_FILES, ())
     assert "unet/config.json" in chosen
     assert not [file for file in chosen if file.endswith(".safetensors")]
-    assert set(choose_files(SDXL_FILES, with_unet=True, with_rest=False)) > set(chosen)
+    assert set(choose_files(SDXL_FILES, ("unet",))) > set(chosen)

@@ -158,3 +158,26 @@ def test_a_record_that_a_later_one_replaces_is_looked_at_too(tmp_path):
     source, _ = opened(path, strict=False)
     assert values(source, "b.bias") == [1, 1, 1, 1]
     source.close()
+
+
+def test_tensors_in_the_original_layout_are_found_and_strangers_among_them_are_told(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file({"model.diffusion_model.input_blocks.0.0.bias": np.full(4, 2, np.float16)}, path)
+    source = open_weights(path, (), {"conv_in.bias": (4,)}, strict=True, io="auto", warn=pytest.fail)
+    out = torch.empty(4)
+    source.read_into("conv_in.bias", out)
+    assert out.tolist() == [2] * 4
+    source.close()
+    with pytest.raises(WeightsMismatchError, match=r"conv_out.bias would be called model.diffusion_model.out.2.bias"):
+        open_weights(path, (), {"conv_in.bias": (4,), "conv_out.bias": (4,)}, strict=True, io="auto", warn=pytest.fail)
+    with pytest.raises(WeightsMismatchError) as caught:
+        open_weights(path, (), {"conv_out.bias": (4,)}, strict=True, io="auto", warn=pytest.fail)
+    assert caught.value.unknown == ("model.diffusion_model.input_blocks.0.0.bias",)
+
+
+def test_a_module_whose_own_names_are_those_of_the_original_layout_keeps_them(tmp_path):
+    names = {"input_blocks.0.0.bias": (4,), "input_hint_block.0.bias": (4,)}
+    save_file({key: np.ones(4, np.float16) for key in names}, tmp_path / "w.safetensors")
+    source = open_weights(tmp_path / "w.safetensors", (), names, strict=True, io="auto", warn=pytest.fail)
+    assert set(source.keys()) == set(names)
+    source.close()
