@@ -20,7 +20,7 @@ from streamer.models.vae import set_tile
 from tests.streamer.models.live_memory import LiveMemory
 
 REQUEST = Request("red apple", None, seed=3, steps=1, guidance=2.5, width=64, height=64)
-LARGE = Request("red apple", None, seed=3, steps=1, guidance=2.5, width=256, height=192)
+LARGE = Request("red apple", None, seed=3, steps=1, guidance=2.5, width=192, height=128)
 UNGUIDED = Request("star", None, seed=1, steps=1, guidance=1.0, width=64, height=64)
 TILED = Request("star", None, seed=1, steps=1, guidance=1.0, width=256, height=192)  # the VAE needs most
 
