@@ -24,8 +24,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
-from benchmarks.stream_forward import SDXL_CONFIG, inputs
-from streamer.config import StreamSettings, parse_size
+from benchmarks.stream_forward import SDXL_CONFIG, inputs, settings_of
 from streamer.models.device import decode_workers
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
 from streamer.models.weights import open_weights
@@ -45,7 +44,7 @@ def main() -> int:
     parser.add_argument("resident", type=Path, help="the same weights as safetensors")
     parser.add_argument("--config", type=Path, default=SDXL_CONFIG)
     parser.add_argument("--vram-budget", default="1GB")
-    parser.add_argument("--ram-budget", default="0")
+    parser.add_argument("--ram-budget", default=None, help="default: as `streamer gen`")
     parser.add_argument("--threads", type=int, default=None, help="decode threads; default: as `streamer gen`")
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--steps", type=int, default=5, help="the first isn't counted")
@@ -58,7 +57,7 @@ def main() -> int:
     streamed = empty_unet(config)
     source = open_weights(args.weights, (), expected_tensors(streamed), strict=True, io="auto", warn=print)
     workers = decode_workers(device) if args.threads is None else args.threads
-    settings = StreamSettings(parse_size(args.vram_budget), parse_size(args.ram_budget, least=0), workers)
+    settings = settings_of(args.vram_budget, args.ram_budget, workers)
     arguments = inputs(config, args.pixels, 1)
     rows: list[dict[str, float]] = []
     with stream_unet(streamed, source, settings, device, torch.float32) as handle:
@@ -82,7 +81,7 @@ def main() -> int:
     report = {
         "weights": args.weights.name,
         "vram_budget": args.vram_budget,
-        "ram_budget": args.ram_budget,
+        "ram_budget": args.ram_budget or "default",
         "decode_threads": workers,
         "torch_threads": torch.get_num_threads(),
         "steps": rows,

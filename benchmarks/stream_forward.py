@@ -20,12 +20,14 @@ from typing import Any
 # As the command line does, before torch reads it: a thread that decodes and one that spins want the same core.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
+import psutil
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from streamer.bench.memory import peak_resident_nbytes
 from streamer.config import StreamSettings, parse_size
+from streamer.models.host_memory import HostMemory, default_host_memory
 from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
 from streamer.models.weights import open_weights
@@ -48,12 +50,28 @@ def inputs(config: dict[str, Any], pixels: int, batch: int) -> dict[str, Any]:
     }
 
 
+def settings_of(vram_budget: str, ram_budget: str | None, workers: int) -> StreamSettings:
+    """On a CPU, as `streamer gen` has them."""
+    vram = parse_size(vram_budget)
+    if ram_budget is None:
+        host = default_host_memory("cpu", vram, int(psutil.virtual_memory().available))
+    else:
+        host = HostMemory(parse_size(ram_budget, least=0))
+    return StreamSettings(
+        vram,
+        host.ram_budget_nbytes,
+        workers,
+        hold_only_smaller=host.hold_only_smaller,
+        packed_ram_nbytes=host.packed_ram_nbytes,
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--config", type=Path, default=SDXL_CONFIG)
     parser.add_argument("--vram-budget", default="1GB")
-    parser.add_argument("--ram-budget", default=None)
+    parser.add_argument("--ram-budget", default=None, help="default: as `streamer gen`")
     parser.add_argument("--threads", type=int, default=2, help="decode threads; 0: no prefetch")
     parser.add_argument("--io", default="auto")
     parser.add_argument("--pixels", type=int, default=512)
@@ -72,8 +90,7 @@ def main() -> int:
     else:
         unet = empty_unet(config)
         source = open_weights(args.weights, (), expected_tensors(unet), strict=True, io=args.io, warn=print)
-        ram = 0 if args.ram_budget is None else parse_size(args.ram_budget)
-        settings = StreamSettings(parse_size(args.vram_budget), ram, args.threads)
+        settings = settings_of(args.vram_budget, args.ram_budget, args.threads)
         handle = stream_unet(unet, source, settings, torch.device("cpu"), torch.float32)
     loaded = time.perf_counter() - started
     seconds = []

@@ -70,7 +70,9 @@ class StreamSettings:
     Attributes:
         vram_budget_nbytes: most bytes of weights on the device at any time.
         ram_budget_nbytes: most bytes of weights kept in host memory between steps (0: none).
-        hold_only_smaller: keep only tensors that take at most half as much host memory as bytes in the file.
+        hold_only_smaller: keep only tensors that take at most half as much host memory as bytes in the file, and
+            others up to ``packed_ram_nbytes``.
+        packed_ram_nbytes: of ``ram_budget_nbytes``, for tensors that take at most half a byte a weight in host memory.
         workers: threads that read and decode ahead; with 0 each block is loaded when its turn comes.
         staged: decode into a staging buffer and copy from there, as a device with its own memory needs.
             None: what the device needs.
@@ -90,6 +92,7 @@ class StreamSettings:
     workers: int = 1
     staged: bool | None = None
     hold_only_smaller: bool = False
+    packed_ram_nbytes: int = 0
     page_cache_nbytes: int = UNLIMITED
     spill_dir: Path | None = None
     device_decode: bool | None = None

@@ -70,7 +70,7 @@ def gen(
         str | None,
         typer.Option(
             help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
-            "0: none. Default: half of what is free with a GPU; without, a quarter, for files larger than the weights.",
+            "0: none. Default: half of what is free with a GPU; without, up to a quarter, for what saves most time.",
             metavar="SIZE",
         ),
     ] = None,

@@ -18,6 +18,7 @@ from streamer.models.defaults import Defaults, read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
+from streamer.models.host_memory import HostMemory, default_host_memory
 from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
@@ -149,19 +150,18 @@ def open_unet(
         _read_one(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_memory(device)
-        ram, hold_only_smaller = options.ram_budget_nbytes, False
-        if ram is None:
-            # A CPU is slow enough to decode again at each step, but a file several times as large as the weights
-            # shouldn't be read again at each step.
-            hold_only_smaller = device.type == "cpu"
-            ram = int(psutil.virtual_memory().available) // (4 if hold_only_smaller else 2)
+        if options.ram_budget_nbytes is None:
+            host = default_host_memory(device.type, vram, int(psutil.virtual_memory().available))
+        else:
+            host = HostMemory(options.ram_budget_nbytes)
         workers = decode_workers(device) if options.workers is None else options.workers
         settings = StreamSettings(
             vram,
-            ram,
+            host.ram_budget_nbytes,
             workers,
-            hold_only_smaller=hold_only_smaller,
-            page_cache_nbytes=_page_cache(ram),
+            hold_only_smaller=host.hold_only_smaller,
+            packed_ram_nbytes=host.packed_ram_nbytes,
+            page_cache_nbytes=_page_cache(host.ram_budget_nbytes),
             spill_dir=options.spill_dir,
         )
     except BaseException:

@@ -97,7 +97,7 @@ class PipelineParts:
         self._handles: dict[str, StreamHandle] = {}
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
-        others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, spill_dir=None)
+        others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
         try:
             self._stream_unet(model, unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:

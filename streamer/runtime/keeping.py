@@ -8,7 +8,7 @@ from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.plan.residency import keep_order
 from streamer.sources.base import WeightSource
-from streamer.tiers.host_cache import choose
+from streamer.tiers.host_cache import choose, choose_smaller
 from streamer.tiers.page_cache import keys_to_drop
 from streamer.tiers.spill import is_spillable
 
@@ -38,7 +38,10 @@ def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keepi
     """
     ordered = [i for i in keep_order(plan.blocks, plan.order) if i not in plan.resident | plan.kept]
     groups = [[place.key for place in plan.blocks[i].tensors] for i in ordered]
-    kept = choose(source, groups, settings.ram_budget_nbytes, only_smaller=settings.hold_only_smaller)
+    if settings.hold_only_smaller:
+        kept = choose_smaller(source, groups, settings.ram_budget_nbytes, settings.packed_ram_nbytes)
+    else:
+        kept = choose(source, groups, settings.ram_budget_nbytes)
     infos = {key: source.info(key) for key in source.keys()}
     again = frozenset(key for keys in groups for key in keys) - kept if settings.spill_dir is not None else frozenset()
     spilled = frozenset(key for key in again if is_spillable(infos[key]))

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo, WeightSource
 
 
-def choose(
-    source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int, *, only_smaller: bool = False
-) -> frozenset[str]:
+def choose(source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int) -> frozenset[str]:
     """The keys to keep: whole groups, first ones first, as long as they fit into the budget together.
 
     Args:
         source: of the tensors.
         groups: the keys of each block, in the order in which room is given to them.
         budget_nbytes: of host memory. A larger budget keeps a superset.
-        only_smaller: leave out tensors that don't take at most half as much in memory as in the file: the system's
-            page cache keeps those nearly as well.
     """
-    if only_smaller:
-        groups = [[key for key in keys if _is_smaller_held(source.info(key))] for keys in groups]
     chosen: list[str] = []
     room = budget_nbytes
     for keys in groups:
@@ -34,7 +28,29 @@ def choose(
     return frozenset(chosen)
 
 
-def _is_smaller_held(info: TensorInfo) -> bool:
+def choose_smaller(
+    source: WeightSource, groups: Sequence[Sequence[str]], budget_nbytes: int, packed_nbytes: int
+) -> frozenset[str]:
+    """As `choose`, of what saves most: tensors much larger in their file first, then what is small in memory.
+
+    Args:
+        source: of the tensors.
+        groups: the keys of each block, in the order in which room is given to them.
+        budget_nbytes: of host memory.
+        packed_nbytes: of it, for tensors that aren't much larger in their file and take at most half a byte a weight.
+    """
+
+    def of(test: Callable[[TensorInfo], bool]) -> list[list[str]]:
+        return [[key for key in keys if test(source.info(key))] for keys in groups]
+
+    larger_in_file = choose(source, of(_is_much_larger_in_file), budget_nbytes)
+    room = budget_nbytes - sum(source.info(key).held_nbytes for key in larger_in_file)
+    packed = of(lambda info: not _is_much_larger_in_file(info) and 2 * info.held_nbytes <= info.weights)
+    return larger_in_file | choose(source, packed, min(packed_nbytes, room))
+
+
+def _is_much_larger_in_file(info: TensorInfo) -> bool:
+    """So that the system's page cache would be a waste of memory."""
     return 2 * info.held_nbytes <= info.stored_nbytes
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.sources.base import TensorInfo
-from streamer.tiers.host_cache import HostCache, choose
+from streamer.tiers.host_cache import HostCache, choose, choose_smaller
 from tests.streamer.tower import MemorySource
 
 KEYS = "abcdefgh"
@@ -154,11 +154,11 @@ def test_closing_lets_go_of_what_is_kept_but_not_of_the_source():
     assert not below.closed
 
 
-@given(sizes, st.integers(0, 500), st.integers(0, 500), st.booleans())
-def test_a_larger_budget_chooses_more_and_never_too_much(given_sizes, one, other, only_smaller):
+@given(sizes, st.integers(0, 500), st.integers(0, 500))
+def test_a_larger_budget_chooses_more_and_never_too_much(given_sizes, one, other):
     below = source_of(given_sizes)
     groups = [list(given_sizes)[start : start + 2] for start in range(0, len(given_sizes), 2)]
-    smaller, larger = (choose(below, groups, b, only_smaller=only_smaller) for b in sorted((one, other)))
+    smaller, larger = (choose(below, groups, b) for b in sorted((one, other)))
     assert smaller <= larger
     assert sum(below.info(key).held_nbytes for key in larger) <= max(one, other)
 
@@ -182,6 +182,42 @@ def test_what_takes_more_than_half_of_its_bytes_in_the_file_may_be_left_out():
     below = Packed(source_of({"a": 1, "b": 1}).tensors)
     assert choose(below, ["ab"], 100, only_smaller=True) == {"b"}
     assert choose(below, ["ab"], 100) == {"a", "b"}
+
+
+class Stored(MemorySource):
+    """Takes other sizes in its file and in host memory."""
+
+    def __init__(self, stored_and_held: dict[str, tuple[int, int]]) -> None:
+        super().__init__({key: torch.zeros(100) for key in stored_and_held})
+        self._sizes = stored_and_held
+
+    def info(self, key: str) -> TensorInfo:
+        stored, held = self._sizes[key]
+        return replace(super().info(key), stored_nbytes=stored, held_nbytes=held)
+
+
+@given(
+    st.dictionaries(st.sampled_from(KEYS), st.tuples(st.integers(1, 900), st.integers(1, 200)), min_size=1),
+    st.integers(0, 1000),
+    st.lists(st.integers(0, 1000), min_size=2, max_size=2),
+)
+def test_what_is_much_larger_in_its_file_is_kept_first_and_what_is_packed_as_far_as_is_said(stored, budget, packed):
+    below = Stored(stored)
+    groups = [list(stored)[start : start + 2] for start in range(0, len(stored), 2)]
+    less, more = (choose_smaller(below, groups, budget, nbytes) for nbytes in sorted(packed))
+    wasteful = {key for key, (in_file, held) in stored.items() if 2 * held <= in_file}
+    assert less <= more
+    assert less & wasteful == more & wasteful == choose_smaller(below, groups, budget, 0)
+    assert all(key in wasteful or stored[key][1] <= 50 for key in more)
+    assert sum(stored[key][1] for key in more) <= budget
+    assert sum(stored[key][1] for key in more - wasteful) <= max(packed)
+
+
+def test_packed_tensors_are_kept_by_whole_groups():
+    below = Stored({"a": (60, 40), "b": (60, 40), "c": (400, 200), "d": (390, 200)})
+    assert choose_smaller(below, ["ab", "cd"], 1000, 79) == {"c"}
+    assert choose_smaller(below, ["ab", "cd"], 1000, 80) == {"a", "b", "c"}
+    assert choose_smaller(below, ["ab", "cd"], 250, 80) == {"c"}
 
 
 def test_another_choice_lets_go_of_what_is_no_longer_kept_and_makes_room():

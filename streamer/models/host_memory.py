@@ -1,0 +1,28 @@
+"""How much host memory is used for weights between steps, when nobody says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HostMemory:
+    """What of the host's memory weights may take between steps. Fields as in `streamer.config.StreamSettings`."""
+
+    ram_budget_nbytes: int
+    hold_only_smaller: bool = False
+    packed_ram_nbytes: int = 0
+
+
+def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nbytes: int) -> HostMemory:
+    """What is faster by more than it costs; why: docs/decisions/engine-default-host-memory.md.
+
+    Args:
+        device_type: that computes, such as ``cuda``.
+        vram_budget_nbytes: for weights in use. On a CPU that is host memory too, so the packed weights stay small
+            beside it.
+        available_nbytes: of host memory.
+    """
+    if device_type != "cpu":
+        return HostMemory(available_nbytes // 2)
+    return HostMemory(available_nbytes // 4, hold_only_smaller=True, packed_ram_nbytes=vram_budget_nbytes // 2)

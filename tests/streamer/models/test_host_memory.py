@@ -1,0 +1,10 @@
+"""How much host memory is used for weights between steps, when nobody says."""
+
+from __future__ import annotations
+
+from streamer.models.host_memory import HostMemory, default_host_memory
+
+
+def test_a_gpu_takes_half_of_what_is_free_and_a_cpu_a_quarter_with_packed_weights_within_half_its_budget():
+    assert default_host_memory("cuda", 4_000, 16_000) == HostMemory(8_000)
+    assert default_host_memory("cpu", 1_000, 16_000) == HostMemory(4_000, hold_only_smaller=True, packed_ram_nbytes=500)
