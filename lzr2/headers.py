@@ -8,6 +8,8 @@ from lzr2 import layout
 from lzr2.byte_source import ByteSource
 from lzr2.record import RecordInfo
 
+_FLAG_AND_D = struct.Struct("<BI")
+
 
 def describes(source: ByteSource, info: RecordInfo) -> bool:
     """Whether key, shape, flag, block length and both lengths are in the file where `info` has them.
@@ -20,9 +22,8 @@ def describes(source: ByteSource, info: RecordInfo) -> bool:
     if not info.has_payload:
         found = source.read(info.start, len(head) + 1)
         return found[:-1] == head and found[-1] != layout.HAS_PAYLOAD
-    head += struct.pack("<BI", layout.HAS_PAYLOAD, info.d)
-    return (
-        source.read(info.start, len(head)) == head
-        and source.read(info.indices_start - 4, 4) == struct.pack("<I", info.z_nbytes)
-        and source.read(info.overlay_start - 4, 4) == struct.pack("<I", info.overlay_count)
+    return source.has(
+        (info.start, head + _FLAG_AND_D.pack(layout.HAS_PAYLOAD, info.d)),
+        (info.indices_start - 4, layout.U32.pack(info.z_nbytes)),
+        (info.overlay_start - 4, layout.U32.pack(info.overlay_count)),
     )

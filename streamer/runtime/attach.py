@@ -128,10 +128,7 @@ class StreamHandle:
 
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
-        account = self._engine.account
-        if account.recorder is None:
-            account.recorder = SpanRecorder()
-        return account.recorder
+        return self._engine.record()
 
     @property
     def source_name(self) -> str:

@@ -22,8 +22,10 @@ from streamer.runtime.lifecycle import BlockState
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.schedule import Claim, Schedule
 from streamer.runtime.slots import DeviceSlots
+from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
+from streamer.tiers.device_clock import Mark, clock_of
 from streamer.tiers.host_cache import HostCache
 from streamer.tiers.spill import SpillTier
 from streamer.tiers.targets import write
@@ -59,7 +61,8 @@ class Engine:
     ) -> None:
         self.account = Account()
         self.shrunk_nbytes: int | None = None  # what `make_room` left of the budget, until somebody takes note of it
-        self._used_since: dict[int, float] = {}
+        self._used_since: dict[int, tuple[float, Mark | None]] = {}
+        self._device = device
         self._settings = settings
         self._budget_nbytes = settings.vram_budget_nbytes
         self._binder = binder
@@ -121,6 +124,14 @@ class Engine:
         """Bytes of the slab on the device."""
         return self._slots.nbytes
 
+    def record(self) -> SpanRecorder:
+        """From now on everything is noted with its times; a later call gives the same recorder. Not in a step."""
+        if self.account.recorder is None:
+            self.account.clock = clock_of(self._device)
+            self._slots.time_by(self.account.clock)
+            self.account.recorder = SpanRecorder()
+        return self.account.recorder
+
     # The compute thread's side
 
     def begin_step(self) -> None:
@@ -178,7 +189,8 @@ class Engine:
         upload, views = there
         upload.before_use(block)
         self._binder.bind(block, views)
-        now = self._used_since[block] = time.perf_counter()
+        now = time.perf_counter()
+        self._used_since[block] = now, self.account.mark()
         if not expected:
             self.account.stats.surprised()
         self.account.waited(self.plan.blocks[block].name, started, now)
@@ -195,10 +207,10 @@ class Engine:
             if upload is None or self._schedule.states[block] is not BlockState.ACTIVE:
                 return
         upload.after_use(block)
-        since, now = self._used_since.pop(block, 0.0), time.perf_counter()
+        since, began = self._used_since.pop(block, (0.0, None))
         # What always stays is in use from the step's start to its end: counting that would count all twice.
         if since and not self.plan.blocks[block].pinned:
-            self.account.computed(self.plan.blocks[block].name, since, now)
+            self.account.computed(self.plan.blocks[block].name, since, time.perf_counter(), began)
         if block not in self.plan.resident:
             self._binder.unbind(block)
         with self._lock:
@@ -303,7 +315,7 @@ class Engine:
             if complete:
                 started = time.perf_counter()
                 moved = upload.send(claim.block)
-                if any(moved):
+                if moved.copied_nbytes or moved.expanded_nbytes:
                     self.account.sent(self.plan.blocks[claim.block].name, started, time.perf_counter(), *moved)
                 with self._lock:
                     self._schedule.arrived(claim.block)

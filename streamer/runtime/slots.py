@@ -9,6 +9,7 @@ import torch
 from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.tiers.arena import Arena
+from streamer.tiers.device_clock import DeviceClock
 from streamer.tiers.staging import StagingPool
 from streamer.tiers.upload import DirectUpload, StagedUpload, Upload
 
@@ -33,6 +34,7 @@ class DeviceSlots:
         self._settings = settings
         self._stopping = stopping
         self._arena: Arena | None = None
+        self._clock: DeviceClock | None = None
         self.upload: Upload | None = None
         self.views: tuple[tuple[torch.Tensor, ...], ...] = ()
 
@@ -40,6 +42,12 @@ class DeviceSlots:
     def nbytes(self) -> int:
         """Of the slab; 0 while there is none."""
         return self._arena.nbytes if self._arena is not None else 0
+
+    def time_by(self, clock: DeviceClock | None) -> None:
+        """From now on what is sent is timed by this clock."""
+        self._clock = clock
+        if isinstance(self.upload, StagedUpload):
+            self.upload.clock = clock
 
     def install(self, plan: Plan) -> None:
         """The slots are this plan's, with nothing in them. Nothing may be loading or in use."""
@@ -73,4 +81,6 @@ class DeviceSlots:
             return DirectUpload(self.views)
         largest = max(plan.upload_nbytes(i) for i in range(len(plan.blocks)))
         pool = StagingPool(_STAGING_BUFFERS, largest, pinned=self._device.type == "cuda")
-        return StagedUpload(plan, arena, self._dtype, self._device, pool, self._stopping)
+        upload = StagedUpload(plan, arena, self._dtype, self._device, pool, self._stopping)
+        upload.clock = self._clock
+        return upload

@@ -11,16 +11,21 @@ import torch
 from streamer.plan import Plan
 from streamer.sources.cast import copy_cast
 from streamer.tiers.arena import Arena, tensor_views
+from streamer.tiers.device_clock import DeviceClock, Mark
 from streamer.tiers.staging import Lease, StagingPool, nothing
 from streamer.tiers.targets import InflatedTarget, Target, packed_targets
 from streamer.tiers.unpack import Unpacker
 
 
 class Moved(NamedTuple):
-    """What sending a block took: bytes copied to the device, and bytes that the device wrote from a packed form."""
+    """What sending a block took: bytes copied to the device, and bytes that the device wrote from a packed form.
+
+    And, where a clock was given, when the device began and ended.
+    """
 
     copied_nbytes: int = 0
     expanded_nbytes: int = 0
+    on_device: tuple[Mark, Mark] | None = None
 
 
 class Upload(Protocol):
@@ -95,6 +100,9 @@ class StagedUpload:
         device: of the arena.
         pool: of staging buffers, each as large as the largest block in the form in which it moves.
         stopped: whether waiting is in vain.
+
+    Attributes:
+        clock: times what the device does; None: nobody wants to know. May be set.
     """
 
     def __init__(
@@ -106,6 +114,7 @@ class StagedUpload:
         pool: StagingPool,
         stopped: Callable[[], bool],
     ) -> None:
+        self.clock: DeviceClock | None = None
         self._plan = plan
         self._arena = arena
         self._dtype = dtype
@@ -142,14 +151,15 @@ class StagedUpload:
             with self._in_turn:
                 move.copy()
                 move.expand()
-            copy_ended = nothing
+            copy_ended, times = nothing, None
         else:
-            copy_ended = self._streams.carry_out(block, (block, *self._plan.overlapping[block]), move)
+            overlapping = (block, *self._plan.overlapping[block])
+            copy_ended, times = self._streams.carry_out(block, overlapping, move, self.clock)
         if lease is not None:
             with self._given_back:
                 self._pool.give_back(lease, copy_ended)
                 self._given_back.notify_all()
-        return move.moved
+        return move.moved._replace(on_device=times)
 
     def _lease(self, block: int) -> tuple[Lease, tuple[Target, ...]] | None:
         lease = self._pool.lease()
@@ -216,19 +226,24 @@ class _Streams:
         # The slab may have been used by earlier work on the stream it was allocated on.
         self._copy_stream.wait_stream(torch.cuda.current_stream(device))
 
-    def carry_out(self, block: int, previous: tuple[int, ...], move: _Move) -> Callable[[], None]:
-        """Enqueues the move; returns what waits for the end of its copy."""
+    def carry_out(
+        self, block: int, previous: tuple[int, ...], move: _Move, clock: DeviceClock | None
+    ) -> tuple[Callable[[], None], tuple[Mark, Mark] | None]:
+        """Enqueues the move; returns what waits for the end of its copy, and when the move began and ended."""
         ended = torch.cuda.Event()
         with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._copy_stream):
             if move.copies_to_slot:
                 self._wait_for_compute(previous)
+            began = None if clock is None else clock.mark(self._copy_stream)
             move.copy()
             ended.record(self._copy_stream)
             if not move.copies_to_slot:
                 self._wait_for_compute(previous)
             move.expand()
             self._arrived[block].record(self._copy_stream)
-        return ended.synchronize
+            if clock is None or began is None:
+                return ended.synchronize, None
+            return ended.synchronize, (began, clock.mark(self._copy_stream))
 
     def _wait_for_compute(self, previous: tuple[int, ...]) -> None:
         for other in previous:

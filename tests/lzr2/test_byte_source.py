@@ -35,6 +35,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     path.write_bytes(DATA)
     if request.param == "seek":  # as on Windows
         monkeypatch.delattr(os, "preadv")
+        monkeypatch.delattr(os, "pread")
     opened = (
         BytesSource(DATA)
         if request.param == "bytes"
@@ -58,6 +59,17 @@ def test_contract(source: ByteSource) -> None:
     source.done_with(5000, 9000)
     source.check_unchanged()
     assert source.read(0, 4) == DATA[:4]
+
+
+def test_pieces_are_compared(source: ByteSource) -> None:
+    assert source.has()
+    assert source.has((0, DATA[:3]), (300, DATA[300:500]), (len(DATA), b""))
+    assert not source.has((0, DATA[:3]), (300, DATA[301:500]))
+    with pytest.raises(errors.TruncatedError):
+        source.has((len(DATA) - 1, DATA[-1:] + b"x"))
+    source.close()
+    with pytest.raises(errors.ClosedError):
+        source.has((0, DATA[:3]))
 
 
 @pytest.mark.parametrize(("offset", "nbytes"), [(0, len(DATA) + 1), (len(DATA), 1), (-1, 1), (0, -1), (2**62, 2**62)])
@@ -114,8 +126,17 @@ def test_an_empty_file_can_be_mapped(tmp_path: Path) -> None:
     source.close()
 
 
-@pytest.mark.parametrize("call", ["preadv", "fstat"])
-def test_a_failing_system_call_is_one_error(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("call", "use"),
+    [
+        ("preadv", lambda source: source.read(0, 10)),
+        ("pread", lambda source: source.has((0, DATA[:10]))),
+        ("fstat", lambda source: source.check_unchanged()),
+    ],
+)
+def test_a_failing_system_call_is_one_error(
+    call: str, use: Callable[[PreadSource], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").write_bytes(DATA)
     source = PreadSource(tmp_path / "data")
 
@@ -124,7 +145,7 @@ def test_a_failing_system_call_is_one_error(call: str, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(byte_source.os, call, fail)
     with pytest.raises(errors.IoFailedError, match="Input/output error") as caught:
-        source.read(0, 10) if call == "preadv" else source.check_unchanged()
+        use(source)
     assert caught.value.path == str(tmp_path / "data")
     monkeypatch.undo()
     assert source.read(0, 2) == DATA[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 import lzr2
 from lzr2.encode import fit_tensor
 from lzr2.errors import EncodeError
+from lzr2.sample import Sample
 from lzr2.target import Target
 
 from .brute_force import from_mean_and_deviation, kinds, least_errors
@@ -324,3 +326,53 @@ def test_a_size_that_lossless_needs_is_lossless(kind: str) -> None:
     fitted = fit_tensor(KINDS[kind], Target(nbytes=whole.nbytes))
     assert (fitted.nbytes, fitted.overlay_count) == (whole.nbytes, whole.overlay_count)
     assert fit_tensor(KINDS[kind], Target(nbytes=2 * whole.nbytes)).nbytes == whole.nbytes
+
+
+def within(tensor: np.ndarray, nbytes: int) -> bool:
+    """Whether the tensor can be had in so many bytes; fails if it takes more, or for another reason."""
+    try:
+        fitted = fit_tensor(tensor, Target(nbytes=nbytes))
+    except EncodeError as error:
+        if not re.search("found [0-9]+, expected [0-9]+ bytes or more", str(error)):
+            raise
+        return False
+    if fitted.nbytes > nbytes:
+        pytest.fail(f"{fitted.nbytes} bytes where {nbytes} are the limit")
+    return True
+
+
+@pytest.mark.parametrize("estimate", ["too good", "too bad"])
+def test_a_limit_is_kept_however_wrong_a_samples_estimate_is(estimate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = 0 if estimate == "too good" else 1 << 40
+    monkeypatch.setattr(Sample, "missed", lambda self: wrong)
+    monkeypatch.setattr(Sample, "lossless_nbytes", lambda self, d: wrong)
+    random = np.random.default_rng(3)
+    for infinite in (0, 40):
+        tensor = random.normal(0, 1, (8, 64)).astype(np.float16)
+        tensor.reshape(-1)[random.permutation(512)[:infinite]] = np.inf
+        whole = fit_tensor(tensor, Target()).nbytes
+        for nbytes in range(whole // 8, whole + 9, 24):
+            assert within(tensor, nbytes) or nbytes < whole
+        for fraction in (0.1, 0.5, 0.99):
+            assert fit_tensor(tensor, Target(overlay_fraction=fraction)).overlay_count <= int(fraction * 512)
+
+
+@pytest.mark.parametrize("kind", ["normal", "ternary", "constant"])
+@pytest.mark.parametrize("shape", [(2, 256), (40, 9)])
+@pytest.mark.parametrize("estimate", [0, 1 << 40])
+def test_a_size_just_below_lossless_is_kept_where_much_is_infinite(
+    kind: str, shape: tuple[int, int], estimate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sample, "lossless_nbytes", lambda self, d: estimate)
+    random = np.random.default_rng(3)
+    weights = {
+        "normal": random.normal(0, 1, shape),
+        "ternary": random.choice([-1.0, 0.0, 1.0], shape) * random.uniform(0.5, 2, (shape[0], 1)),
+        "constant": np.full(shape, 0.5),
+    }[kind].astype(np.float16)
+    weights.reshape(-1)[random.permutation(weights.size)[:200]] = np.inf
+    whole = fit_tensor(weights, Target()).nbytes
+    assert fit_tensor(weights, Target(nbytes=whole)).nbytes <= whole
+    assert not within(weights, 9)
+    for nbytes in range(whole - 40, whole):
+        within(weights, nbytes)

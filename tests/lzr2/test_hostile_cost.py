@@ -131,6 +131,7 @@ def test_a_mebibyte_costs_at_most_64(name: str, way: Any, tmp_path: Path) -> Non
     assert grown < LIMIT_NBYTES, outcome
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", EXPENSIVE)
 def test_a_mebibyte_costs_at_most_a_second(name: str, way: Any, tmp_path: Path) -> None:

@@ -172,3 +172,21 @@ def test_progress_of_checksums_ends_with_the_whole_file(path: Path) -> None:
     lzr2.Index.open(path, checksum=True, on_bytes=lambda done, total: told.append((done, total)))
     assert len(told) == len(KEYS)
     assert told[-1] == (path.stat().st_size,) * 2
+
+
+def test_a_sidecar_whose_file_cannot_be_read_is_not_trusted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lzr2 import index
+    from lzr2.byte_source import PreadSource
+    from lzr2.errors import IoFailedError
+
+    lzr2.Index.open(path)
+
+    def failing(source: object, record: object) -> bool:
+        raise IoFailedError("the file can't be read", path=path)
+
+    monkeypatch.setattr(index, "describes", failing)
+    source = PreadSource(path)
+    assert lzr2.Index.saved(source) is None
+    monkeypatch.undo()
+    assert lzr2.Index.saved(source) is not None
+    source.close()

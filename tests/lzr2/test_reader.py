@@ -87,12 +87,25 @@ def test_load_file_gives_all_that_carries_weights(path: Path) -> None:
 def test_a_hint_is_about_the_whole_record_and_no_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hints: list[tuple[str, int, int]] = []
     with lzr2.open(path) as file:
-        for name in ("will_need", "done_with"):
+        for name in ("will_need", "done_with", "wont_need"):
             monkeypatch.setattr(file._source, name, lambda *where, name=name: hints.append((name, *where)))
         file.will_need("a")
         file.done_with("b")
-        a, b = file.record("a"), file.record("b")
-    assert hints == [("will_need", a.start, a.record_nbytes), ("done_with", b.start, b.record_nbytes)]
+        file.wont_need("a")
+        a, b = ((file.record(key).start, file.record(key).record_nbytes) for key in "ab")
+    assert hints == [("will_need", *a), ("done_with", *b), ("done_with", *a), ("wont_need", *a)]
+
+
+def test_reads_are_told_of_until_nobody_listens(path: Path) -> None:
+    told: list[int] = []
+    with lzr2.open(path) as file:
+        file.observe_reads(lambda began, ended, nbytes: told.append(nbytes))
+        file.get_tensor("a")
+        heard = len(told)
+        file.observe_reads(None)
+        file.get_tensor("a")
+    assert sum(told) > 0
+    assert len(told) == heard
 
 
 @pytest.mark.parametrize("io", ["mmap", "pread", "from memory"])

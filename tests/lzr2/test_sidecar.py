@@ -238,6 +238,7 @@ EDITS: dict[str, Any] = {
     "stream huger": lambda c: c["records"][0].__setitem__(3, 2**70),
     "entries": lambda c: c["records"][0].__setitem__(5, 9),
     "more numbers": lambda c: c["records"][0].extend([1, 2]),
+    "one checksum only": lambda c: c["records"][0].append(5),
     "size": lambda c: c["file"].update(nbytes=c["file"]["nbytes"] + 1),
     "digest": lambda c: c["file"].update(digest="00"),
     "digest no text": lambda c: c["file"].update(digest=None),
@@ -311,6 +312,7 @@ def test_a_flipped_sidecar_never_changes_weights(
     assert tensors == {"a": whole}
 
 
+@pytest.mark.timing
 def test_a_sidecar_of_many_records_loads_fast(path: Path) -> None:
     path.write_bytes(many_records(1680))
     lzr2.Index.open(path)

@@ -158,3 +158,12 @@ def test_of_a_file_cut_short_the_records_before_the_cut_are_reported(tmp_path: P
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_a_file_in_memory_may_be_any_kind_of_bytes(kind: type) -> None:
     assert len(lzr2.verify(kind(lzr2_bytes(simple_record("a")))).records) == 1
+
+
+def test_a_tensor_without_weights_is_compared_as_any_other(tmp_path: Path) -> None:
+    empty = np.zeros((0, 4), np.float16)
+    lzr2.save_file({"empty": empty}, tmp_path / "a.lzr2")
+    report = lzr2.verify(tmp_path / "a.lzr2", {"empty": empty})
+    assert report.ok()
+    assert [finding.kind for finding in report.findings] == ["no elements"]
+    assert report.records[0].comparison is not None

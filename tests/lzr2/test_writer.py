@@ -131,6 +131,12 @@ def test_a_full_disk_is_one_clean_error(call: str, tmp_path: Path, monkeypatch: 
     assert [p.name for p in tmp_path.iterdir()] == ["a.lzr2"]
 
 
+def test_a_folder_at_the_path_stays(tmp_path: Path) -> None:
+    with pytest.raises(IoFailedError, match="directory"):
+        lzr2.Writer(tmp_path)
+    assert tmp_path.is_dir()
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(IoFailedError, match="No such file"):
         lzr2.save_file({}, tmp_path / "none" / "a.lzr2")

@@ -43,3 +43,25 @@ def test_with_a_recorder_every_span_is_noted_too():
         (Lane.WAIT, "a", 0.0, 2.5, 0, 1),
         (Lane.COMPUTE, "a", 2.5, 4.5, 0, 1),
     ]
+
+
+def test_with_a_clock_spans_are_the_devices_and_sums_are_the_programs():
+    class Clock:
+        def __init__(self) -> None:
+            self.now = 10.0
+
+        def mark(self):
+            self.now += 1.0
+            at = self.now
+            return lambda: at
+
+    account = Account()
+    account.recorder = SpanRecorder()
+    assert account.mark() is None
+    account.clock = Clock()
+    began = account.mark()
+    account.computed("a", 1.0, 2.0, began)
+    account.sent("b", 1.0, 1.5, 8, 0, (began, began))
+    assert [(s.start, s.end) for s in account.recorder.spans] == [(11.0, 12.0), (11.0, 11.0)]
+    assert account.stats.by_block["a"].compute_seconds == 1.0
+    assert account.stats.by_block["b"].upload_seconds == 0.5

@@ -27,3 +27,22 @@ def test_beyond_the_limit_spans_are_counted_not_kept(monkeypatch):
         recorder.note(Lane.WAIT, str(i), 0.0, 1.0)
     assert [span.name for span in recorder.spans] == ["0", "1"]
     assert recorder.dropped == 3
+
+
+def test_what_a_device_does_has_its_times_once_they_are_asked_for():
+    asked: list[str] = []
+
+    def mark(name: str, seconds: float):
+        def ask() -> float:
+            asked.append(name)
+            return seconds
+
+        return ask
+
+    recorder = SpanRecorder()
+    recorder.note(Lane.UPLOAD, "a", 1.0, 1.1, 5, (mark("began", 2.0), mark("ended", 3.0)))
+    recorder.note(Lane.DECODE, "b", 1.2, 1.3)
+    assert asked == []
+    for _ in range(2):
+        assert [(span.start, span.end) for span in recorder.spans] == [(2.0, 3.0), (1.2, 1.3)]
+    assert asked == ["began", "ended"]

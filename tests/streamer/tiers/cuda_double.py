@@ -26,6 +26,7 @@ class Device:
         self.compute = Stream(self)
         self.ahead = self.compute
         self.operations: list[str] = []  # that were run, by name
+        self.milliseconds = 0  # its own time: one for each operation
 
     def run_one(self) -> bool:
         with self.lock:
@@ -36,6 +37,7 @@ class Device:
             # One stream runs ahead for a while: then even a short operation of another can be very late.
             if self.ahead not in ready or self.random.random() < 0.1:
                 self.ahead = self.random.choice(ready)
+            self.milliseconds += 1
             self.ahead.run()
             return True
 
@@ -84,6 +86,7 @@ class Event:
         self.device = device
         self.recorded = 0
         self.done = 0
+        self.reached_at = 0
 
     def record(self, stream: Stream) -> None:
         self.recorded += 1
@@ -91,6 +94,7 @@ class Event:
 
         def reached() -> None:
             self.done = max(self.done, mark)
+            self.reached_at = self.device.milliseconds
 
         stream.queue.append(reached)
 
@@ -99,6 +103,11 @@ class Event:
             mark = self.recorded
             while self.done < mark:
                 assert self.device.run_one()
+
+    def elapsed_time(self, later: Event) -> float:
+        assert self.done, "not reached yet"
+        assert later.done, "not reached yet"
+        return float(later.reached_at - self.reached_at)
 
 
 class Enqueueing(TorchDispatchMode):
@@ -147,7 +156,8 @@ def install(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
         yield
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream(device))
-    monkeypatch.setattr(torch.cuda, "Event", lambda: Event(device))
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing=False: Event(device))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: device.compute)
     monkeypatch.setattr(torch.cuda, "stream", on)
     monkeypatch.setattr(torch.cuda, "device", ignored)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: device.run_all())

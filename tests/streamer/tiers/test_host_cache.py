@@ -180,7 +180,7 @@ def test_what_takes_more_than_half_of_its_bytes_in_the_file_may_be_left_out():
             return replace(info, stored_nbytes=2 * info.held_nbytes - (key == "a"))
 
     below = Packed(source_of({"a": 1, "b": 1}).tensors)
-    assert choose(below, ["ab"], 100, only_smaller=True) == {"b"}
+    assert choose_smaller(below, ["ab"], 100, 0) == {"b"}
     assert choose(below, ["ab"], 100) == {"a", "b"}
 
 

@@ -206,7 +206,7 @@ def test_a_packed_block_is_in_its_slot_after_send_and_says_what_was_moved(packed
         if not held:
             fill(targets_of(upload, block), packed, block, value)
         moved = upload.send(block)
-        assert moved == (0 if held else packed.upload_nbytes(block), 64 * 64 * 4 + 9 * 4)
+        assert moved[:2] == (0 if held else packed.upload_nbytes(block), 64 * 64 * 4 + 9 * 4)
         check(arena, packed, block, value)
 
 

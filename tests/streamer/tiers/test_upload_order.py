@@ -145,8 +145,8 @@ def test_the_double_notices_each_wait_that_is_left_out(left_out, form, monkeypat
 
 
 def test_the_double_notices_an_arrival_that_is_told_before_the_expansion(monkeypatch):
-    def too_early(self, block, previous, move):
-        ended = carry_out(self, block, previous, move._replace(expand=lambda: None))
+    def too_early(self, block, previous, move, clock):
+        ended = carry_out(self, block, previous, move._replace(expand=lambda: None), clock)
         with torch.cuda.stream(self._copy_stream):
             move.expand()
         return ended
