@@ -191,5 +191,16 @@ class EngineClosedError(StreamerError):
     """A streamed module was called after its weights were let go."""
 
 
+class EngineBusyError(StreamerError):
+    """Two threads ran streamed modules that share weights' places at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A streamed module is in use by another thread: one forward at a time can find its weights in place.",
+            "Draw one picture after the other, with a lock or a queue; or load the weights a second time, the file "
+            "can be shared.",
+        )
+
+
 class EvictedWeightsError(StreamerError):
     """Weights were asked for as a whole while they are streamed; placeholders are never handed out."""

@@ -90,8 +90,16 @@ class StreamHandle:
         return shrunk
 
     def suspend(self) -> None:
-        """Lets go of all memory on the device until the next forward. Not while one runs."""
+        """Lets go of all memory on the device until the next forward; EngineBusyError while another thread's runs."""
         self._engine.suspend()
+
+    def require_idle(self) -> None:
+        """Returns unless another thread is in a forward.
+
+        Raises:
+            EngineBusyError: one is.
+        """
+        self._engine.require_idle()
 
     @property
     def held_nbytes(self) -> int:

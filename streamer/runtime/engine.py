@@ -20,15 +20,16 @@ from streamer.runtime.bind import Binder
 from streamer.runtime.keeping import keep_by
 from streamer.runtime.lifecycle import BlockState
 from streamer.runtime.prefetch import PrefetchThreads
+from streamer.runtime.read import read_tensor
 from streamer.runtime.schedule import Claim, Schedule
 from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.spans import SpanRecorder
+from streamer.runtime.stepping import Stepping
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_clock import Mark, clock_of
 from streamer.tiers.host_cache import HostCache
 from streamer.tiers.spill import SpillTier
-from streamer.tiers.targets import write
 from streamer.tiers.upload import Upload
 
 
@@ -70,7 +71,9 @@ class Engine:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closed = False
+        self._stepping = Stepping()
         self._in_step = False  # still set when a step begins: the one before was broken off
+        self._budget_changed = False  # while a step ran
         self._next_plan: Plan | None = None  # to be installed before anything else is loaded
         self._in_flight = 0
         self._failure: BaseException | None = None
@@ -138,10 +141,15 @@ class Engine:
         """A forward of the whole module starts. After one that was broken off or a fault, all is loaded afresh.
 
         Raises:
+            EngineBusyError: another thread is in a step.
             EngineClosedError: the engine was closed.
             Exception: whatever a worker raised; the next step starts afresh.
         """
         self._require_open()
+        self._stepping.begin()
+        if self._budget_changed:
+            self._budget_changed = False
+            self._next_plan = make_plan(self.plan.blocks, self.plan.order, self._budget_nbytes)
         # A fault of loading ahead, after the last step's end, is this step's only if it happens again.
         if (self._in_step or self._failure is not None) and self._next_plan is None:
             self._next_plan = self.plan
@@ -168,6 +176,11 @@ class Engine:
             self._install_next_plan()
             self.account.stats.replanned()
         self._in_step = False
+        self._stepping.end()
+
+    def leave_step(self) -> None:
+        """The forward is over, however it ended; without effect after `end_step`."""
+        self._stepping.end()
 
     def acquire(self, block: int) -> None:
         """Returns when the block's parameters hold its weights; what is computed then reads them.
@@ -236,20 +249,29 @@ class Engine:
             raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
         self._load(claim)
 
-    def set_budget(self, nbytes: int) -> None:
-        """From the next step on no more weights than this are on the device. Not while a step runs.
+    def set_budget(self, nbytes: int, *, now: bool = False) -> None:
+        """From the next step on no more weights than this are on the device. Any thread.
 
         Raises:
             BudgetError: it can't hold the largest block; the budget stays what it was.
         """
         plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
         with self._lock:
-            self._budget_nbytes, self._next_plan = nbytes, plan
+            self._budget_nbytes = nbytes
+            if self._stepping.now and not now:
+                self._budget_changed = True
+                return
+            self._next_plan = plan
             if not self._slots.nbytes:
                 self._schedule = Schedule(plan)
 
     def suspend(self) -> None:
-        """Lets go of all memory on the device, until the next step begins. Not while a step runs."""
+        """Lets go of all memory on the device, until the next step begins.
+
+        Raises:
+            EngineBusyError: another thread is in a step.
+        """
+        self._stepping.require_no_other()
         with self._lock:
             if self._closed or not self._slots.nbytes:
                 return
@@ -259,6 +281,10 @@ class Engine:
             self._binder.unbind_all()
             self._slots.let_go()
 
+    def require_idle(self) -> None:
+        """Returns unless another thread is in a step; raises EngineBusyError."""
+        self._stepping.require_no_other()
+
     def make_room(self) -> int | None:
         """Halves the weights on the device and begins the step anew, after the device's memory ran out in it.
 
@@ -267,7 +293,7 @@ class Engine:
         smallest = self.smallest_nbytes
         if self.plan.arena_nbytes <= smallest:
             return None
-        self.set_budget(max(smallest, self.plan.arena_nbytes // 2))
+        self.set_budget(max(smallest, self.plan.arena_nbytes // 2), now=True)
         self.shrunk_nbytes = self._budget_nbytes
         self.begin_step()
         return self._budget_nbytes
@@ -308,7 +334,9 @@ class Engine:
     def _load(self, claim: Claim) -> None:
         try:
             upload = self._slots.upload
-            if upload is None or not (upload.holds(claim.block) or self._read(claim, upload)):
+            if upload is None or not (
+                upload.holds(claim.block) or read_tensor(claim, self.plan, upload, self._source, self.account)
+            ):
                 return
             with self._lock:
                 complete = self._schedule.is_last(claim)
@@ -323,28 +351,6 @@ class Engine:
             with self._lock:
                 self._in_flight -= 1
                 self._changed.notify_all()
-
-    def _read(self, claim: Claim, upload: Upload) -> bool:
-        """Writes one tensor to where its block is sent from; False once stopped."""
-        block = self.plan.blocks[claim.block]
-        place = block.tensors[claim.tensor]
-        if claim.tensor == 0:
-            self._read_ahead(claim.block, upload)
-        targets = upload.targets(claim.block)
-        if targets is None:
-            return False
-        started = time.perf_counter()
-        self.account.reads.take()
-        write(self._source, place.key, targets[claim.tensor])
-        self.account.loaded(block.name, place, started, time.perf_counter())
-        return True
-
-    def _read_ahead(self, block: int, upload: Upload) -> None:
-        """Tells the system what is read after this block: storage then works while this one is decoded."""
-        following = self.plan.loaded_next.get(block)
-        if following is not None and not upload.holds(following):
-            for place in self.plan.blocks[following].tensors:
-                self._source.will_need(place.key)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:

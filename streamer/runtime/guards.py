@@ -10,6 +10,21 @@ from torch import nn
 
 from streamer.errors import EvictedWeightsError
 
+_BUDGET_INSTEAD = "Leave it out: a smaller vram_budget does that."
+_REFUSED = {
+    "fuse_lora": (
+        "fused with an adapter",
+        "Leave fuse_lora() out: adapters are applied in each step, with the same result.",
+    ),
+    "fuse_qkv_projections": (
+        "given fused projections",
+        "Leave fuse_qkv_projections() out: the result is the same without.",
+    ),
+    "enable_group_offload": ("offloaded by other means", _BUDGET_INSTEAD),
+    "enable_layerwise_casting": ("stored in another type", _BUDGET_INSTEAD),
+}
+"""Methods of diffusers' models that change weights or where they are: what can't be done, and what to do instead."""
+
 
 class Guards:
     """Refuses to copy a streamed module, to move or cast it, and to fuse adapters into it, until they are removed.
@@ -28,9 +43,9 @@ class Guards:
             "_apply": _applied(root._apply, device, dtype, keeps_type),
             "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
         }
-        if hasattr(root, "fuse_lora"):
-            hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
-            self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
+        for name, (what, hint) in _REFUSED.items():
+            if hasattr(root, name):
+                self._set[name] = _refusing(what, hint)
         for name, value in self._set.items():
             root.__dict__[name] = value
 

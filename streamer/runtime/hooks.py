@@ -41,6 +41,7 @@ class StreamHooks:
             # Also when the forward raises: a block that stays in use would block the ring.
             self._handles.append(module.register_forward_hook(_with(engine.release, number), always_call=True))
         self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
+        self._handles.append(root.register_forward_hook(_ignoring(engine.leave_step), always_call=True))
         root.forward = retried_once(root.forward, engine.make_room)
 
     def remove(self) -> None:

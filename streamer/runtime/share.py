@@ -44,6 +44,10 @@ class Member(Protocol):
         """It lets go of all device memory until its next step."""
         ...
 
+    def require_idle(self) -> None:
+        """Returns unless another thread runs it; raises EngineBusyError."""
+        ...
+
 
 class SharedBudget:
     """At any time the weights of all members, what always stays, and the activations of the one that runs fit in.
@@ -110,9 +114,12 @@ class SharedBudget:
             activations_nbytes: that its forward needs beside weights.
 
         Raises:
+            EngineBusyError: another thread runs a member.
             PartBudgetError: the member can't run within the budget; carries the smallest with which it can.
         """
         with self._lock:
+            for any_member in self._members.values():
+                any_member.require_idle()
             member = self._members.pop(name)
             others = tuple(self._members.values())
             self._members[name] = member

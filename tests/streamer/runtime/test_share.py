@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.errors import PartBudgetError
+from streamer.errors import EngineBusyError, PartBudgetError
 from streamer.runtime.share import SharedBudget
 
 
@@ -22,6 +22,7 @@ class FakeMember:
     device_nbytes: int = 0
     budgets: list[int] = field(default_factory=list)
     shrunk: int | None = None
+    busy: bool = False
 
     def set_budget(self, nbytes: int) -> None:
         assert nbytes >= self.smallest_nbytes
@@ -34,6 +35,10 @@ class FakeMember:
 
     def suspend(self) -> None:
         self.device_nbytes = 0
+
+    def require_idle(self) -> None:
+        if self.busy:
+            raise EngineBusyError
 
     def run(self) -> None:
         self.device_nbytes = min(self.total_nbytes, self.budget_nbytes)
@@ -135,3 +140,14 @@ def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
     assert a.budget_nbytes == 78
     share.enter("a", 5)
     assert a.budget_nbytes == 37
+
+
+def test_no_member_begins_while_another_thread_runs_one():
+    running, waiting = FakeMember(10, 5, busy=True), FakeMember(10, 5)
+    share = sharing(100, running=running, waiting=waiting)
+    with pytest.raises(EngineBusyError):
+        share.enter("waiting", 0)
+    assert (waiting.budgets, running.budgets) == ([], [])
+    running.busy = False
+    share.enter("waiting", 0)
+    assert waiting.budgets == [10]
