@@ -245,9 +245,10 @@ class Engine:
     def _load_inline(self, block: int) -> None:
         with self._lock:
             claim = self._claim()
-        if claim is None:
-            raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
-        self._load(claim)
+            if claim is None and self._schedule.states[block] is BlockState.EMPTY:
+                raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
+        if claim is not None:
+            self._load(claim)
 
     def set_budget(self, nbytes: int, *, now: bool = False) -> None:
         """From the next step on no more weights than this are on the device. Any thread.
