@@ -123,8 +123,7 @@ class Engine:
         """A forward of the whole module starts. After one that was broken off or a fault, all is loaded afresh.
 
         Raises:
-            EngineBusyError: another thread is in a step.
-            EngineClosedError: the engine was closed.
+            EngineBusyError, EngineClosedError: another thread is in a step, or the engine was closed.
             DeviceMemoryError: the device has no room for the weights, nor for half of them.
             Exception: whatever a worker raised; the next step starts afresh.
         """
@@ -179,7 +178,8 @@ class Engine:
             expected = self._schedule.expect(block)
             if not self.plan.blocks[block].pinned:
                 self._trace.note(block)
-            self._changed.notify_all()
+            if not expected or len(self.plan.resident) < len(self.plan.blocks):
+                self._changed.notify_all()  # where everything stays, a turn gives nobody work
         while (there := self._taken(block)) is None:
             if not self._settings.workers:
                 self._load_inline()
@@ -211,8 +211,8 @@ class Engine:
         if block not in self.plan.resident:
             self._binder.unbind(block)
         with self._lock:
-            self._schedule.release(block)
-            self._changed.notify_all()
+            if self._schedule.release(block):
+                self._changed.notify_all()
 
     def _taken(self, block: int) -> tuple[Upload, tuple[torch.Tensor, ...]] | None:
         """What the block is used with, if it is there; else None, with workers after a while."""
@@ -347,13 +347,13 @@ class Engine:
             return
         halved = self._halve()
         if not halved or not self._install_next_plan():
-            fault = f"no room for {self.plan.arena_nbytes:,} bytes of weights"
-            raise DeviceMemoryError(self._budget_nbytes if halved else None, fault)
+            tried = self._budget_nbytes if halved else None
+            raise DeviceMemoryError(tried, f"no room for {self.plan.arena_nbytes:,} bytes of weights")
 
     def _install_next_plan(self) -> bool:
-        """Makes the plan that waits, if any, the one in force. Interrupted, it is done again before the next step.
+        """Makes the plan that waits, if any, the one in force; False if the device has no room: then it waits on.
 
-        Returns False if the device has no room for it: then it waits on.
+        Interrupted, it is done again before the next step.
         """
         with self._lock:
             if self._next_plan is None:
