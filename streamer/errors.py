@@ -202,5 +202,12 @@ class EngineBusyError(StreamerError):
         )
 
 
+class BrokenStepError(StreamerError):
+    """A block can't run: its weights aren't there, and won't come before the module's next forward."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, "Run the whole module, from the start.")
+
+
 class EvictedWeightsError(StreamerError):
     """Weights were asked for as a whole while they are streamed; placeholders are never handed out."""

@@ -60,6 +60,7 @@ class Forecast:
         decode: what each tensor costs.
         machine: that does the work.
         beside_nbytes: of the budget that isn't for weights: activations, the picture, the device's context.
+        packs: the engine may move and keep blocks packed on the device, which this doesn't know.
     """
 
     source: WeightSource
@@ -69,6 +70,7 @@ class Forecast:
     decode: DecodeCost
     machine: Machine
     beside_nbytes: int
+    packs: bool = False
 
     def at(self, vram_budget_nbytes: int) -> Outlook:
         """The plan for the budget, and what its steps will be like.
@@ -136,7 +138,10 @@ def forecast(
         link=None if on_cpu else link or ASSUMED_LINK,
         disk=disk,
     )
-    return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes)
+    packs = opened.settings.decodes_on(opened.device.type) and any(
+        opened.source.info(place.key).inflated is not None for block in blocks for place in block.tensors
+    )
+    return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes, packs)
 
 
 def processors() -> int:

@@ -198,6 +198,8 @@ def _print_prediction(forecast: Forecast, outlook: Outlook, width: int, height: 
         typer.echo(
             f"The link takes {_seconds(prediction.link_seconds)} at {machine.link / 1e9:g} GB/s; --link says otherwise."
         )
+        if forecast.packs:
+            typer.echo("Blocks of LZR2 weights may move and stay packed there: then more stays, and less is copied.")
     if machine.disk is not None:
         typer.echo(f"The disk takes {_seconds(prediction.disk_seconds)} at {machine.disk / 1e9:g} GB/s.")
     elif prediction.disk_nbytes:

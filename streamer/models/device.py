@@ -12,6 +12,9 @@ from streamer.errors import DeviceError
 def choose_device(name: str) -> torch.device:
     """The device of this name; ``auto`` is CUDA where there is one, else the CPU.
 
+    A CUDA device always has its number: some of torch's calls don't take ``cuda`` for the current one, and for a worker
+    thread the current one may be another.
+
     Args:
         name: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
 
@@ -19,7 +22,7 @@ def choose_device(name: str) -> torch.device:
         DeviceError: there is no such device, with what to do about it.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")
@@ -33,7 +36,7 @@ def choose_device(name: str) -> torch.device:
         )
     if number and int(number) >= torch.cuda.device_count():
         raise DeviceError(f"There is no device {name}: {torch.cuda.device_count()} CUDA device(s) were found.")
-    return torch.device(name)
+    return torch.device("cuda", int(number) if number else torch.cuda.current_device())
 
 
 def decode_workers(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,11 +31,10 @@ from streamer.runtime.attach import StreamHandle
 from streamer.runtime.guards import Guards
 from streamer.runtime.share import OnForward, SharedBudget
 from streamer.sources.base import WeightSource
-from streamer.tiers.device_memory import PeakMeter, cap, context_nbytes
+from streamer.tiers.device_memory import Cap, Context, PeakMeter, tensors_nbytes
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 _PICTURES = 4  # of the result's size that exist at one time: tiles, rows of tiles, and the picture put together
-_MEASURED_MARGIN = 1.05
 _PART_NAMES = {
     "text_encoder": "the first text encoder",
     "text_encoder_2": "the second text encoder",
@@ -90,8 +90,15 @@ class PipelineParts:
     ) -> None:
         self._device = device
         self.workers = settings.workers
-        self._context_nbytes = context_nbytes(device)
-        self.share = SharedBudget(settings.vram_budget_nbytes, self._context_nbytes)
+        self._context = Context(device)
+        self._cap = Cap(device)
+        self._picture_nbytes = 0
+        # The budget is the whole process's: what it has on the device already is part of it. What other pipelines have
+        # is within their own.
+        self._others_nbytes = tensors_nbytes(device) if self._cap.is_alone else 0
+        self.share = SharedBudget(settings.vram_budget_nbytes)
+        self._reserve()
+        self._peaks = PeakMeter(device)
         self._measured: dict[tuple[str, int], int] = {}
         self._meters: dict[str, ActivationMeter] = {}
         self._handles: dict[str, StreamHandle] = {}
@@ -107,8 +114,8 @@ class PipelineParts:
             source.close()
             self.close()
             raise
-        if settings.vram_budget_nbytes < UNLIMITED:
-            cap(device, max(1, settings.vram_budget_nbytes - self._context_nbytes))
+        self._set_cap()
+        weakref.finalize(self, self._cap.lift)
 
     @property
     def unet(self) -> StreamHandle:
@@ -122,8 +129,14 @@ class PipelineParts:
 
     @property
     def budget_nbytes(self) -> int:
-        """Of everything together."""
+        """Of everything together. May be set; it holds from the next forward of any part on."""
         return self.share.nbytes
+
+    @budget_nbytes.setter
+    def budget_nbytes(self, nbytes: int) -> None:
+        """From the next forward of any part on."""
+        self.share.nbytes = nbytes
+        self._set_cap()
 
     def prepare(self, size: PictureSize, tile: int | None = None) -> int | None:
         """Makes sure that such a picture can be drawn within the budget, and sets the size of the VAE's tiles.
@@ -141,7 +154,8 @@ class PipelineParts:
         vae: Any = self.modules["vae"]
         per_latent = pixels_per_latent(vae)
         width, height = -(-size.width // per_latent), -(-size.height // per_latent)
-        self.share.reserved_nbytes = self._context_nbytes + picture_nbytes(size.width, size.height)
+        self._picture_nbytes = picture_nbytes(size.width, size.height)
+        self._reserve()
         side: int | None
         if tile is not None:
             step = 4 * per_latent
@@ -165,10 +179,20 @@ class PipelineParts:
         """As `prepare`, for the model's own size with guidance: what a program that says nothing draws."""
         return self.prepare(PictureSize(defaults.width, defaults.height, guided=defaults.guidance > 1))
 
+    def device_peak_nbytes(self) -> tuple[int, int] | None:
+        """The most memory of tensors on the device, and the most that torch had reserved for them; None on a CPU.
+
+        Of the whole process, since torch's own count was reset by somebody else; measuring here resets it too.
+        """
+        if self._device.type != "cuda":
+            return None
+        return self._peaks.most_allocated_nbytes(), self._peaks.most_reserved_nbytes()
+
     def close(self) -> None:
-        """Stops all workers and lets go of all weights. Further calls do nothing."""
+        """Stops all workers, lets go of all weights and lifts the cap. Further calls do nothing."""
         for handle in self._handles.values():
             handle.close()
+        self._cap.lift()
 
     def __enter__(self) -> PipelineParts:
         return self
@@ -218,7 +242,7 @@ class PipelineParts:
 
         def enter(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             calculated = meter(args, kwargs)
-            self.share.enter(_PART_NAMES[name], self._measured.get((name, calculated), calculated))
+            self.share.enter(_PART_NAMES[name], self._needed(name, calculated))
             self._entered = (name, calculated)
 
         return enter
@@ -230,19 +254,40 @@ class PipelineParts:
             self._measure(name, root)
 
     def _measure(self, name: str, root: nn.Module) -> None:
-        """From its second forward of a kind on, a part's activations are what the allocator counted in the first."""
-        meter = PeakMeter(self._device)
+        """From its second forward of a kind on, a part's activations are what the allocator reserved in the first."""
+        measuring = False
 
         def begin(*_: object) -> None:  # after the engine's own hook: the slab is there and doesn't count
-            meter.begin()
+            nonlocal measuring
+            measuring = self._entered not in self._measured
+            if measuring:
+                self._peaks.begin()
 
         def end(*_: object) -> None:
-            if self._handles[name].ran_short:
+            if not measuring or self._handles[name].ran_short:
                 return  # what was counted is the memory that there was
-            self._measured.setdefault(self._entered, int(meter.peak_nbytes() * _MEASURED_MARGIN))
+            self._measured[self._entered] = self._peaks.needed_nbytes()
+            if self._context.look_again():  # the first forward is when kernels are loaded
+                self._reserve()
+                self._set_cap()
 
         root.register_forward_pre_hook(begin)
         root.register_forward_hook(end)
+
+    def _reserve(self) -> None:
+        """What of the budget isn't for a part's weights and activations."""
+        self.share.reserved_nbytes = self._context.nbytes + self._others_nbytes + self._picture_nbytes
+
+    def _set_cap(self) -> None:
+        self._cap.set(self.share.nbytes - self._context.nbytes)
+
+    def _needed(self, name: str, calculated: int) -> int:
+        """Bytes of activations of a forward for which so many were calculated."""
+        measured = self._measured.get((name, calculated))
+        if measured is None:
+            return calculated
+        # It ran within the budget: that more was reserved then than there has to be doesn't mean that it can't again.
+        return min(measured, max(calculated, self.share.room(0) - self._handles[name].smallest_nbytes))
 
     def _decoding(self, width: int, height: int) -> int:
         """Bytes of activations for decoding so many latents."""

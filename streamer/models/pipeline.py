@@ -198,9 +198,8 @@ class StreamedPipeline:
 
     def device_peak_nbytes(self) -> int | None:
         """Most memory that torch had allocated on the device, activations included; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        return int(torch.cuda.max_memory_allocated(self.device))
+        peak = self.parts.device_peak_nbytes()
+        return None if peak is None else peak[0]
 
     def close(self) -> None:
         """Stops the workers and lets go of the weights."""

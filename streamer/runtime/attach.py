@@ -110,12 +110,12 @@ class StreamHandle:
     @property
     def held_nbytes(self) -> int:
         """Bytes of weights kept in host memory now."""
-        return self._engine.held_nbytes
+        return self._engine.host.held_nbytes
 
     @property
     def spill_path(self) -> Path | None:
         """Of the file on a local disk that has decoded weights; None without one."""
-        return self._engine.spill_path
+        return self._engine.host.spill_path
 
     @property
     def budget(self) -> int:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
-from streamer.errors import EngineClosedError
+from streamer.errors import BrokenStepError, DeviceMemoryError, EngineClosedError
 from streamer.plan import Plan, make_plan, smallest_budget
 from streamer.runtime.account import Account
 from streamer.runtime.bind import Binder
-from streamer.runtime.keeping import keep_by
+from streamer.runtime.failure import LoadFailure
+from streamer.runtime.host_tiers import HostTiers
 from streamer.runtime.lifecycle import BlockState
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.read import read_tensor
@@ -28,8 +28,6 @@ from streamer.runtime.stepping import Stepping
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_clock import Mark, clock_of
-from streamer.tiers.host_cache import HostCache
-from streamer.tiers.spill import SpillTier
 from streamer.tiers.upload import Upload
 
 
@@ -74,21 +72,15 @@ class Engine:
         self._stepping = Stepping()
         self._in_step = False  # still set when a step begins: the one before was broken off
         self._budget_changed = False  # while a step ran
-        self._next_plan: Plan | None = None  # to be installed before anything else is loaded
+        self._next_plan = plan if asleep else None  # to be installed before anything else is loaded
         self._in_flight = 0
-        self._failure: BaseException | None = None
+        self._failure = LoadFailure()
         self._slots = DeviceSlots(device, dtype, settings, self._stopping)
-        self._spill = SpillTier(source, settings.spill_dir) if settings.spill_dir is not None else None
-        self._below = self._spill or source
-        self._cache = HostCache(self._below, settings.ram_budget_nbytes)
-        self._source: WeightSource = self._cache
-        self._source.observe_reads(self.account.reads.note)
+        self.host = HostTiers(source, settings, self.account.reads.note)
         self._total_nbytes = make_plan(plan.blocks, plan.order, UNLIMITED).arena_nbytes
         self._trace = OrderTrace(plan.order)
         self._schedule = Schedule(plan)
-        if asleep:
-            self._next_plan = plan
-        else:
+        if not asleep:
             self._install(plan)
         self._threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
 
@@ -113,16 +105,6 @@ class Engine:
         return smallest_budget(self.plan.blocks)
 
     @property
-    def held_nbytes(self) -> int:
-        """Bytes of weights kept in host memory now."""
-        return self._cache.held_nbytes
-
-    @property
-    def spill_path(self) -> Path | None:
-        """Of the file that has decoded weights; None without one."""
-        return self._spill.path if self._spill is not None else None
-
-    @property
     def device_nbytes(self) -> int:
         """Bytes of the slab on the device."""
         return self._slots.nbytes
@@ -141,8 +123,8 @@ class Engine:
         """A forward of the whole module starts. After one that was broken off or a fault, all is loaded afresh.
 
         Raises:
-            EngineBusyError: another thread is in a step.
-            EngineClosedError: the engine was closed.
+            EngineBusyError, EngineClosedError: another thread is in a step, or the engine was closed.
+            DeviceMemoryError: the device has no room for the weights, nor for half of them.
             Exception: whatever a worker raised; the next step starts afresh.
         """
         self._require_open()
@@ -151,10 +133,10 @@ class Engine:
             self._budget_changed = False
             self._next_plan = make_plan(self.plan.blocks, self.plan.order, self._budget_nbytes)
         # A fault of loading ahead, after the last step's end, is this step's only if it happens again.
-        if (self._in_step or self._failure is not None) and self._next_plan is None:
+        if (self._in_step or self._failure.happened) and self._next_plan is None:
             self._next_plan = self.plan
         self._in_step = True
-        self._install_next_plan()
+        self._install_next_plan_or_half()
         self._trace.begin()
         self.account.begin_step()
         for block in self._pinned():
@@ -179,7 +161,7 @@ class Engine:
         self._stepping.end()
 
     def leave_step(self) -> None:
-        """The forward is over, however it ended; without effect after `end_step`."""
+        """The forward is over, however it ended."""
         self._stepping.end()
 
     def acquire(self, block: int) -> None:
@@ -187,6 +169,7 @@ class Engine:
 
         Raises:
             EngineClosedError: the engine was closed.
+            BrokenStepError: its weights were let go of, or couldn't be loaded before in this step.
             Exception: whatever a worker raised, with its traceback; the next step starts afresh.
         """
         started = time.perf_counter()
@@ -195,7 +178,8 @@ class Engine:
             expected = self._schedule.expect(block)
             if not self.plan.blocks[block].pinned:
                 self._trace.note(block)
-            self._changed.notify_all()
+            if not expected or len(self.plan.resident) < len(self.plan.blocks):
+                self._changed.notify_all()  # where everything stays, a turn gives nobody work
         while (there := self._taken(block)) is None:
             if not self._settings.workers:
                 self._load_inline(block)
@@ -227,17 +211,19 @@ class Engine:
         if block not in self.plan.resident:
             self._binder.unbind(block)
         with self._lock:
-            self._schedule.release(block)
-            self._changed.notify_all()
+            if self._schedule.release(block):
+                self._changed.notify_all()
 
     def _taken(self, block: int) -> tuple[Upload, tuple[torch.Tensor, ...]] | None:
         """What the block is used with, if it is there; else None, with workers after a while."""
         with self._lock:
             self._require_open()
-            if self._failure is not None:
-                raise self._failure
+            if self._failure.happened:
+                raise self._failure.told()
             if self._slots.upload is not None and self._schedule.take(block):
                 return self._slots.upload, self._slots.views[block]
+            if self._next_plan is not None:
+                raise BrokenStepError("The weights of this module aren't on the device, and no forward of it runs.")
             if self._settings.workers:
                 self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
             return None
@@ -246,7 +232,7 @@ class Engine:
         with self._lock:
             claim = self._claim()
             if claim is None and self._schedule.states[block] is BlockState.EMPTY:
-                raise RuntimeError(f"block {self.plan.blocks[block].name} can't be loaded")
+                raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
         if claim is not None:
             self._load(claim)
 
@@ -256,8 +242,8 @@ class Engine:
         Raises:
             BudgetError: it can't hold the largest block; the budget stays what it was.
         """
-        plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
         with self._lock:
+            plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
             self._budget_nbytes = nbytes
             if self._stepping.now and not now:
                 self._budget_changed = True
@@ -291,11 +277,8 @@ class Engine:
 
         Returns the new budget, or None if there are already as few as can be.
         """
-        smallest = self.smallest_nbytes
-        if self.plan.arena_nbytes <= smallest:
+        if not self._halve():
             return None
-        self.set_budget(max(smallest, self.plan.arena_nbytes // 2), now=True)
-        self.shrunk_nbytes = self._budget_nbytes
         self.begin_step()
         return self._budget_nbytes
 
@@ -309,9 +292,8 @@ class Engine:
         self._threads.join()
         self._binder.unbind_all()
         self._slots.let_go()
-        self._cache.close()
-        if self._spill is not None:
-            self._spill.close()
+        self.host.close()
+        self._failure.clear()
 
     # The workers' side
 
@@ -325,7 +307,7 @@ class Engine:
         return True
 
     def _claim(self) -> Claim | None:
-        if self._closed or self._next_plan is not None or self._failure is not None:
+        if self._closed or self._next_plan is not None or self._failure.happened:
             return None
         claim = self._schedule.claim()
         if claim is not None:
@@ -336,7 +318,7 @@ class Engine:
         try:
             upload = self._slots.upload
             if upload is None or not (
-                upload.holds(claim.block) or read_tensor(claim, self.plan, upload, self._source, self.account)
+                upload.holds(claim.block) or read_tensor(claim, self.plan, upload, self.host.source, self.account)
             ):
                 return
             with self._lock:
@@ -355,31 +337,51 @@ class Engine:
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
-            if self._failure is None:
-                self._failure = error
+            self._failure.note(error)
             self._changed.notify_all()
 
     # What happens seldom
 
-    def _install_next_plan(self) -> None:
-        """Makes the plan that waits, if any, the one in force. Interrupted, it is done again before the next step."""
+    def _install_next_plan_or_half(self) -> None:
+        """Where there is no room for the plan that waits, one for half its weights."""
+        if self._install_next_plan():
+            return
+        halved = self._halve()
+        if not halved or not self._install_next_plan():
+            tried = self._budget_nbytes if halved else None
+            raise DeviceMemoryError(tried, f"no room for {self.plan.arena_nbytes:,} bytes of weights")
+
+    def _install_next_plan(self) -> bool:
+        """Makes the plan that waits, if any, the one in force; False if the device has no room: then it waits on.
+
+        Interrupted, it is done again before the next step.
+        """
         with self._lock:
             if self._next_plan is None:
-                return
+                return True
             self._let_loads_end()
             self._binder.unbind_all()
-            self._install(self._next_plan)
-            self._failure = None
+            self._failure.clear()  # before memory is asked for: it may keep some
+            try:
+                self._install(self._next_plan)
+            except torch.OutOfMemoryError:
+                return False
             self._next_plan = None
             self._changed.notify_all()
+            return True
+
+    def _halve(self) -> bool:
+        """The next plan is for half the weights; False if there are as few as can be."""
+        if self.plan.arena_nbytes <= self.smallest_nbytes:
+            return False
+        self.set_budget(max(self.smallest_nbytes, self.plan.arena_nbytes // 2), now=True)
+        self.shrunk_nbytes = self._budget_nbytes
+        return True
 
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
         self._schedule = Schedule(plan)
-        keeping = keep_by(plan, self._below, self._settings)
-        self._cache.keep(keeping.kept, keeping.dropped)
-        if self._spill is not None:
-            self._spill.choose(keeping.spilled)
+        self.host.install(plan)
         self._slots.install(plan)
 
     def _let_loads_end(self) -> None:
@@ -389,7 +391,7 @@ class Engine:
         self._in_flight = 0
 
     def _stopping(self) -> bool:
-        return self._closed or self._failure is not None
+        return self._closed or self._failure.happened
 
     def _pinned(self) -> tuple[int, ...]:
         return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)

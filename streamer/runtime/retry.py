@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from streamer.errors import DeviceMemoryError
 
@@ -14,10 +15,13 @@ from streamer.errors import DeviceMemoryError
 def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None]) -> Callable[..., Any]:
     """The forward; when the device's memory is exhausted, the same call again after room was made, once.
 
+    A forward may take entries out of the lists and dictionaries that it is given, as a U-Net does with an adapter's
+    residuals; the second one gets what the first got.
+
     Without gradients: by the time they were computed, the weights would be others'.
 
     Args:
-        forward: of the streamed module; without side effects.
+        forward: of the streamed module; without side effects but on its arguments' lists and dictionaries.
         make_room: lets go of weights and begins the step anew; the bytes of weights there may be now, or None if there
             is nothing to let go of.
 
@@ -28,6 +32,7 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
     @functools.wraps(forward)
     def forward_again(*args: Any, **kwargs: Any) -> Any:
         fault = ""
+        again, named_again = tree_map(_same, (args, kwargs))
         try:
             with torch.no_grad():
                 return forward(*args, **kwargs)
@@ -39,9 +44,14 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
             raise DeviceMemoryError(None, fault)
         try:
             with torch.no_grad():
-                return forward(*args, **kwargs)
+                return forward(*again, **named_again)
         except torch.OutOfMemoryError as error:
             fault = str(error)
         raise DeviceMemoryError(weights_nbytes, fault)
 
     return forward_again
+
+
+def _same(leaf: object) -> object:
+    """Of a tree of lists and dictionaries each leaf as it is: the lists and dictionaries become new ones."""
+    return leaf

@@ -43,8 +43,18 @@ class Work:
         return self.read_seconds + self.decode_seconds + self.upload_seconds
 
     def plus(self, other: Work) -> Work:
-        """Both together."""
-        return Work(**{name: getattr(self, name) + getattr(other, name) for name in _WORK})
+        """Both together. Written out: it is done several times for each block, on the thread that computes."""
+        return Work(
+            self.read_nbytes + other.read_nbytes,
+            self.loaded_nbytes + other.loaded_nbytes,
+            self.uploaded_nbytes + other.uploaded_nbytes,
+            self.read_seconds + other.read_seconds,
+            self.decode_seconds + other.decode_seconds,
+            self.upload_seconds + other.upload_seconds,
+            self.compute_seconds + other.compute_seconds,
+            self.waited_seconds + other.waited_seconds,
+            self.expanded_nbytes + other.expanded_nbytes,
+        )
 
     def less(self, other: Work) -> Work:
         """What came after the other."""

@@ -119,11 +119,12 @@ class SpillFile:
 
     def close(self) -> None:
         """Lets go of the file, which stays. Further calls do nothing."""
-        for fd in (self._fd, self._journal):
+        open_ones = self._fd, self._journal
+        self._fd = self._journal = -1  # first: a number that was closed may soon be another file's
+        for fd in open_ones:
             if fd >= 0:
                 with contextlib.suppress(OSError):
                     os.close(fd)
-        self._fd = self._journal = -1
 
     def _read_at(self, offset: int, out: Bytes) -> bool:
         """Whether so many bytes were there to be read."""

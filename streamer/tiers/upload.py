@@ -230,7 +230,7 @@ class _Streams:
         self, block: int, previous: tuple[int, ...], move: _Move, clock: DeviceClock | None
     ) -> tuple[Callable[[], None], tuple[Mark, Mark] | None]:
         """Enqueues the move; returns what waits for the end of its copy, and when the move began and ended."""
-        ended = torch.cuda.Event()
+        ended = torch.cuda.Event(blocking=True)  # else who waits takes a processor that could decode
         with self._lock, torch.cuda.device(self._device), torch.cuda.stream(self._copy_stream):
             if move.copies_to_slot:
                 self._wait_for_compute(previous)
@@ -257,5 +257,5 @@ class _Streams:
         self._read[block].record(torch.cuda.current_stream(self._device))
 
     def drain(self) -> None:
-        self._copy_stream.synchronize()
-        torch.cuda.current_stream(self._device).synchronize()
+        # The whole device: who drains may be another thread than the one that computed, or compute on another stream.
+        torch.cuda.synchronize(self._device)

@@ -57,6 +57,24 @@ def test_a_draw_that_failed_is_a_row_that_fails(tool):
     assert (row.passed, row.measured) == (False, "OutOfMemoryError: CUDA")
 
 
+@pytest.mark.parametrize(
+    ("program", "left", "told"),
+    [
+        ("print('loading'); print('{\"a\": 1}')", 60, {"a": 1}),
+        ("raise SystemExit('out of memory')", 60, {"failed": "out of memory"}),
+        ("import os; os._exit(3)", 60, {"failed": "ended with 3, without a word"}),
+        ("import time; time.sleep(60)", 0.5, {"failed": "not done after 0 s"}),
+        ("print('{}')", 0, {"failed": "not run: no time left"}),
+    ],
+)
+def test_whatever_becomes_of_a_part_the_table_can_say_it(tool, program, left, told):
+    outcome = tool.outcome([sys.executable, "-c", program], left)
+    assert outcome == told
+    if "failed" in told:
+        (row,) = tool.judged(outcome, 0.9, None, "2GB", rehearse=False)
+        assert (row.passed, row.measured) == (False, told["failed"])
+
+
 def test_a_rehearsal_judges_no_time(tool):
     rows = tool.judged(found(step_seconds=[9.0, 9.0]), 0.9, 12e9, "2GB", rehearse=True)
     assert [row.passed for row in rows] == [True, None]

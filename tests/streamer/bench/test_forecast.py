@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from streamer.errors import BudgetError
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.unet import stream_unet
 from streamer.models.unet_inputs import StepShape
+from streamer.plan.packed import InflatedSizes
+from streamer.sources.base import TensorInfo, WeightSource
 
 SHAPE = StepShape(16, 16, 1)
 
@@ -47,6 +51,28 @@ def test_the_machine_is_this_one(of_demo):
     assert of_demo.machine.compute_threads == torch.get_num_threads()
     assert (of_demo.machine.workers, of_demo.machine.link) == (1, None)
     assert ASSUMED_LINK == 12e9
+
+
+class Inflatable:
+    """The same source, which says that it can give its tensors inflated."""
+
+    def __init__(self, below: WeightSource) -> None:
+        self._below = below
+
+    def info(self, key: str) -> TensorInfo:
+        return replace(self._below.info(key), inflated=InflatedSizes(1, 8, 8, 1, 0))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+
+def test_that_the_engine_may_pack_blocks_is_known(of_demo, opened):
+    packing = replace(opened, settings=replace(opened.settings, device_decode=True))
+    assert not forecast(packing, SHAPE, flops_per_second=1e9).packs  # the demo's weights have no smaller form
+    assert not of_demo.packs
+    smaller = Inflatable(opened.source)
+    assert forecast(replace(packing, source=smaller), SHAPE, flops_per_second=1e9).packs
+    assert not forecast(replace(opened, source=smaller), SHAPE, flops_per_second=1e9).packs
 
 
 def test_below_the_smallest_threshold_there_is_no_plan(of_demo):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -59,6 +60,13 @@ def test_without_limits_everything_stays_and_nothing_comes_again(printed):
     assert "0 B have to come from the disk again" in out
     picture = next(line for line in out.splitlines() if set(line) == {"#"})
     assert len(picture) == 72
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_where_blocks_may_stay_packed_it_is_said_that_more_stays(found, capsys, packs):
+    on_device = replace(found, packs=packs, machine=replace(found.machine, link=12e9, compute_threads=0))
+    print_report(on_device, 20_000_000, 64, 64, by_block=False)
+    assert ("may move and stay packed" in capsys.readouterr().out) == packs
 
 
 def test_json_is_what_the_prediction_says(found):

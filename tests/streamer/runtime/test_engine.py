@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 import time
 import traceback
+import weakref
 
 import pytest
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
-from streamer.errors import BudgetError, EngineClosedError
+from streamer.errors import BrokenStepError, BudgetError, EngineClosedError
 from tests.streamer.tower import LAYER_NBYTES, LAYERS, Tower, prefetch_threads, stream_tower
 
 REST_NBYTES = 512
@@ -141,6 +143,24 @@ def test_what_a_worker_raises_comes_out_of_the_forward_and_the_next_one_works(to
                 assert torch.equal(tower(x), want)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_failed_to_load_keeps_no_activation_alive(tower, x, workers):
+    # The error's traceback has every frame of the forward that it was raised in.
+    handle, source = stream_tower(tower, StreamSettings(SMALLEST, 0, workers))
+    seen: list[weakref.ref[torch.Tensor]] = []
+    tower.layers[2].register_forward_hook(lambda module, args, result: seen.append(weakref.ref(args[0])))
+    source.fails["layers.4.weight"] = OSError(5, "the disk went away")
+    with handle, torch.no_grad():
+        with pytest.raises(OSError, match="the disk went away"):
+            tower(x)
+        source.fails.clear()  # it would keep the error as well
+        gc.collect()
+        assert seen
+        assert all(activation() is None for activation in seen)
+        with pytest.raises(BrokenStepError, match="earlier in this forward"):
+            tower.layers[0](x)  # a block by itself: the weights of this step can't come any more
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("error", [RuntimeError("in the model"), KeyboardInterrupt()])
 def test_after_an_interrupted_forward_the_next_one_works(tower, x, workers, error):
@@ -242,7 +262,7 @@ def test_a_fault_of_fetching_ahead_that_has_passed_when_the_next_step_begins_doe
             assert torch.equal(tower(x), want)
             hook.remove()
             deadline = time.monotonic() + 30
-            while handle._engine._failure is None:
+            while not handle._engine._failure.happened:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             source.fails.clear()

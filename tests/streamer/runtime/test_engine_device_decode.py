@@ -150,7 +150,7 @@ def test_what_is_kept_packed_is_not_read_again_nor_hinted_at_nor_held_in_host_me
         kept_keys = {place.key for i in plan.kept for place in plan.blocks[i].tensors}
         assert kept_keys
         assert not kept_keys & set(hints)
-        assert set(handle._engine._cache._held) == streamed_keys
+        assert set(handle._engine.host._cache._held) == streamed_keys
 
 
 def test_a_packed_block_that_host_memory_keeps_is_read_from_the_file_once(x, tmp_path):
@@ -159,7 +159,7 @@ def test_a_packed_block_that_host_memory_keeps_is_read_from_the_file_once(x, tmp
     with handle:
         run_steps(handle, streamed, x, 4)
         assert all(
-            isinstance(held, InflatedHeld) for key, held in handle._engine._cache._held.items() if "weight" in key
+            isinstance(held, InflatedHeld) for key, held in handle._engine.host._cache._held.items() if "weight" in key
         )
         steps = [step.work for step in handle.stats.steps]
     assert [work.read_nbytes for work in steps[1:]] == [0] * 3

@@ -60,3 +60,21 @@ def test_no_thread_allocates_tensors(budget, workers, staged, monkeypatch):
         assert made == []
         assert handle._engine._slots._arena is slab
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_with_everything_there_no_thread_but_the_computing_one_is_woken(staged, monkeypatch):
+    # Each that wakes asks for what the computing thread has: the lock, and the interpreter.
+    tower, x = Tower(), torch.randn(3, 16)
+    handle, _ = stream_tower(tower, StreamSettings(UNLIMITED, 0, 2, staged))
+    woken: list[int] = []
+    with handle, torch.no_grad():
+        for _ in range(2):
+            tower(x)
+        monkeypatch.setattr(handle._engine._changed, "notify_all", lambda: woken.append(1))
+        tower(x)
+        assert woken == []
+        monkeypatch.undo()
+        tower.order = [5, 4, 3, 2, 1, 0]  # another order is heard of
+        tower(x)
+        assert handle.stats.totals.surprises > 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
+from streamer.errors import BrokenStepError
 from streamer.runtime.attach import StreamHandle, attach
 from tests.streamer.tower import LAYER_NBYTES, MemorySource, Tower
 
@@ -73,6 +74,17 @@ def test_it_waits_for_what_is_being_loaded_and_then_lets_go(tower, x):
         handle.suspend()
         assert handle.device_nbytes == 0
         assert torch.equal(other(x), tower(x))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_asleep_a_block_by_itself_is_an_error_and_not_endless(tower, x, workers):
+    other, _, handle = asleep(tower, StreamSettings(UNLIMITED, 0, workers))
+    with handle, torch.no_grad():
+        for _ in range(2):
+            with pytest.raises(BrokenStepError, match="no forward of it runs"):
+                other.layers[0](x)
+            assert torch.equal(other(x), tower(x))
+            handle.suspend()
 
 
 def test_a_plan_that_was_found_meanwhile_is_the_next_ones(tower, x):

@@ -12,6 +12,7 @@ import torch
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import BudgetError, DeviceMemoryError
 from streamer.runtime.retry import retried_once
+from streamer.tiers.arena import Arena
 from tests.streamer.tower import LAYER_NBYTES, LAYERS, WIDTH, Tower, stream_tower
 
 SMALLEST = 512 + LAYER_NBYTES
@@ -101,6 +102,67 @@ def test_with_as_few_weights_as_can_be_there_is_nothing_to_let_go_of(tower):
                 tower(X)
             assert told.value.weights_nbytes is None
             assert torch.equal(tower(X), want)
+
+
+class Emptying(torch.nn.Module):
+    """Takes its arguments out of the containers that they come in, as a U-Net does with an adapter's residuals."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults = 1
+
+    def forward(self, terms: list[torch.Tensor], *, more: dict[str, list[torch.Tensor]]) -> torch.Tensor:
+        total = terms.pop(0) + more["terms"].pop()
+        if self.faults:
+            self.faults -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        while terms:
+            total = total + terms.pop(0)
+        return total + more.pop("last")
+
+
+def test_what_the_first_try_took_out_of_its_arguments_is_there_for_the_second():
+    forward = retried_once(Emptying(), lambda: 1)
+    one = torch.ones(1)
+    given = [one, 2 * one, 4 * one]
+    assert forward(given, more={"terms": [8 * one], "last": 16 * one}).item() == 31
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_slab_itself_is_halved_once_where_there_is_no_room_for_it(tower, monkeypatch, workers):
+    with torch.no_grad():
+        want = tower(X)
+        handle, _ = stream_tower(tower, StreamSettings(UNLIMITED, 0, workers))
+        with handle:
+            tower(X)
+            handle.suspend()
+            sizes = refuse_slabs(monkeypatch, above=WHOLE - 1)
+            assert torch.equal(tower(X), want)
+            assert len(sizes) == 2
+            assert sizes[1] <= WHOLE // 2 < WHOLE == sizes[0]
+            assert handle.device_nbytes <= WHOLE // 2 == handle.budget_nbytes
+            assert handle.take_shrunk() == WHOLE // 2
+            handle.suspend()
+            refuse_slabs(monkeypatch, above=0)
+            with pytest.raises(DeviceMemoryError, match="no room for") as told:
+                tower(X)
+            assert told.value.__context__ is None
+            monkeypatch.undo()
+            assert torch.equal(tower(X), want)
+
+
+def refuse_slabs(monkeypatch: pytest.MonkeyPatch, above: int) -> list[int]:
+    """Slabs larger than this don't get memory from now on; the sizes of all that were asked for."""
+    sizes: list[int] = []
+
+    def arena(nbytes: int, device: torch.device) -> Arena:
+        sizes.append(nbytes)
+        if nbytes > above:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return Arena(nbytes, device)
+
+    monkeypatch.setattr("streamer.runtime.slots.Arena", arena)
+    return sizes
 
 
 def test_the_forwards_signature_stays(tower):

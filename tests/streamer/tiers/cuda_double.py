@@ -156,7 +156,7 @@ def install(monkeypatch: pytest.MonkeyPatch, device: Device) -> None:
         yield
 
     monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream(device))
-    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing=False: Event(device))
+    monkeypatch.setattr(torch.cuda, "Event", lambda enable_timing=False, blocking=False: Event(device))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: device.compute)
     monkeypatch.setattr(torch.cuda, "stream", on)
     monkeypatch.setattr(torch.cuda, "device", ignored)

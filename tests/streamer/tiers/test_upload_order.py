@@ -16,7 +16,7 @@ from streamer.tiers.arena import Arena
 from streamer.tiers.staging import StagingPool
 from streamer.tiers.targets import Target
 from streamer.tiers.upload import StagedUpload
-from tests.streamer.tiers.cuda_double import Device, install
+from tests.streamer.tiers.cuda_double import Device, Stream, install
 
 
 def plan_of(sizes: list[int], extra: int, packed: list[bool] | None = None) -> Plan:
@@ -169,6 +169,25 @@ def test_the_double_notices_work_that_makes_the_host_wait_or_takes_memory(wrong,
     assert not there.any()
     device.run_all()
     assert there.all()
+
+
+def test_drained_nothing_reads_the_slab_on_whatever_stream_it_was_computed(monkeypatch):
+    # Its memory is given back next; who drains may be a thread with another current stream.
+    device = Device(0)
+    install(monkeypatch, device)
+    plan = plan_of([1], 0)
+    arena = Arena(plan.arena_nbytes, torch.device("cpu"))
+    pool = StagingPool(2, plan.arena_nbytes, pinned=False)
+    upload = StagedUpload(plan, arena, torch.float32, torch.device("cuda"), pool, lambda: False)
+    upload.targets(0)
+    upload.send(0)
+    upload.before_use(0)
+    read: list[int] = []
+    device.compute.queue.append(lambda: read.append(0))
+    upload.after_use(0)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream(device))
+    upload.drain()
+    assert read == [0]
 
 
 def test_a_block_that_is_kept_packed_is_copied_once_and_expanded_at_each_turn(monkeypatch):

@@ -1,0 +1,49 @@
+"""Host cache and spill file, put together over a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from streamer.config import StreamSettings
+from streamer.plan import make_plan
+from streamer.runtime.attach import as_planned
+from streamer.runtime.host_tiers import HostTiers
+from tests.streamer.runtime.files import open_tower, tower_in_file
+from tests.streamer.tower import LAYER_NBYTES, MemorySource, Tower
+
+
+def plan_of(tower: Tower, nbytes: int):
+    blocks = as_planned(tower.blocks(), torch.float32)
+    return make_plan(blocks, range(1, len(blocks)), nbytes)
+
+
+def test_what_streams_is_kept_as_far_as_there_is_room_and_let_go_of_at_the_end():
+    tower = Tower()
+    source = MemorySource(tower.state_dict())
+    seen: list[int] = []
+    tiers = HostTiers(source, StreamSettings(ram_budget_nbytes=1 << 20), lambda start, end, nbytes: seen.append(nbytes))
+    tiers.install(plan_of(tower, 512 + LAYER_NBYTES))
+    for _ in range(2):
+        tiers.source.read_into("layers.0.weight", torch.empty(16, 16))
+    assert source.reads == ["layers.0.weight"]
+    assert seen == [tiers.held_nbytes] == [16 * 16 * 4]
+    assert tiers.spill_path is None
+    tiers.close()
+    assert tiers.held_nbytes == 0
+
+
+def test_what_is_read_again_goes_through_the_spill_file_where_there_is_a_folder(tmp_path: Path):
+    tower, path = tower_in_file("overlay-heavy", tmp_path)
+    source = open_tower(path)
+    tiers = HostTiers(source, StreamSettings(spill_dir=tmp_path / "spill"), lambda *_: None)
+    tiers.install(plan_of(tower, 512 + LAYER_NBYTES))
+    out = torch.empty(16, 16)
+    for _ in range(2):
+        tiers.source.read_into("layers.0.weight", out)
+        assert torch.equal(out, tower.layers[0].weight)
+    assert tiers.spill_path is not None
+    assert tiers.spill_path.is_file()
+    tiers.close()
+    source.close()
