@@ -84,7 +84,24 @@ def stream_text_encoder(
                 owner._buffers[key] = buffer.to(device)
     blocks = find_blocks(encoder, ("CLIPEncoderLayer",))
     order = in_order_of_tree(blocks)
-    return attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+    handle = attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+    _release_embeddings_when_asked_for(encoder, handle)
+    return handle
+
+
+def _release_embeddings_when_asked_for(encoder: Any, handle: StreamHandle) -> None:
+    """Whoever asks for the tokens' embeddings reads or changes them, as textual inversion does: they then don't stream.
+
+    The library itself asks for them only to do that; a forward doesn't.
+    """
+    ask = encoder.get_input_embeddings
+
+    def get_input_embeddings() -> nn.Module:
+        embeddings: nn.Module = ask()
+        handle.release(embeddings)
+        return embeddings
+
+    encoder.__dict__["get_input_embeddings"] = get_input_embeddings
 
 
 def _other_keys(key: str) -> tuple[str, ...]:

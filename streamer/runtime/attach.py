@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,9 +15,12 @@ from torch import nn
 from streamer.config import StreamSettings, parse_size
 from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
+from streamer.runtime.compiling import CompiledBlocks
 from streamer.runtime.engine import Engine
+from streamer.runtime.gate import Gate
 from streamer.runtime.guards import Guards
 from streamer.runtime.hooks import StreamHooks
+from streamer.runtime.passage import Passage
 from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.stats import StreamStats
@@ -29,8 +34,19 @@ class StreamHandle:
     """
 
     def __init__(
-        self, engine: Engine, hooks: StreamHooks, guards: Guards, source: WeightSource, blocks: Sequence[ModuleBlock]
+        self,
+        engine: Engine,
+        hooks: StreamHooks,
+        guards: Guards,
+        source: WeightSource,
+        blocks: Sequence[ModuleBlock],
+        planned: Callable[[Sequence[ModuleBlock]], list[Block]],
+        passage: Passage,
+        compiled: CompiledBlocks,
     ) -> None:
+        self._planned = planned
+        self._passage = passage
+        self._compiled = compiled
         self._engine = engine
         self._hooks = hooks
         self._guards = guards
@@ -121,10 +137,42 @@ class StreamHandle:
         filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
         self._engine.close()
         self._hooks.remove()
+        self._passage.remove()
+        self._compiled.remove()
         self._guards.remove()
         for place, values in filled:
             place.parameter.data = values
         self._source.close()
+
+    def release(self, part: nn.Module) -> None:
+        """This part's parameters are ordinary ones from now on, in memory with their values; the rest streams on.
+
+        For what a program reads or changes itself. Without effect if nothing within streams. If the values can't be
+        read, nothing has changed. Not while the module runs.
+
+        Args:
+            part: a module of the tree.
+
+        Raises:
+            EngineClosedError: the values were let go.
+        """
+        owners = set(part.modules())
+        kept = [
+            replace(block, places=tuple(place for place in block.places if place.owner not in owners))
+            for block in self._blocks
+        ]
+        gone = [place for block in self._blocks for place in block.places if place.owner in owners]
+        if not gone:
+            return
+        filled = [(place, _read(self._source, place)) for place in gone]
+        self._engine.drop({place.key for place in gone}, self._planned(kept))
+        self._blocks = tuple(kept)
+        for place, values in filled:
+            place.parameter.data = values
+
+    def share_gate(self, gate: Gate) -> None:
+        """From now on forwards of this module and of others with the same gate come one after the other."""
+        self._passage.gate = gate
 
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
@@ -212,15 +260,18 @@ def attach(
     """
     engine: Engine | None = None
     try:
-        planned = as_planned(blocks, dtype, source if settings.decodes_on(device.type) else None)
+        planned = partial(as_planned, dtype=dtype, packed=source if settings.decodes_on(device.type) else None)
         # The plan first: if the budget can't work, the module keeps its weights.
-        plan = make_plan(planned, order, settings.vram_budget_nbytes)
+        plan = make_plan(planned(blocks), order, settings.vram_budget_nbytes)
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
+        passage = Passage(root)
         hooks = StreamHooks(root, blocks, engine, on_forward)
+        passage.lead_out()
+        compiled = CompiledBlocks(blocks)
         guards = Guards(root, device, dtype, keeps_type=keeps_type)
         # Whoever forgets to close the handle: with the module, threads and files go too.
         weakref.finalize(root, _let_go, engine, source)
-        return StreamHandle(engine, hooks, guards, source, blocks)
+        return StreamHandle(engine, hooks, guards, source, blocks, planned, passage, compiled)
     except BaseException:
         if engine is not None:
             engine.close()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import EngineClosedError
-from streamer.plan import Plan, make_plan, smallest_budget
+from streamer.plan import Block, Plan, make_plan, smallest_budget
 from streamer.runtime.account import Account
 from streamer.runtime.bind import Binder
 from streamer.runtime.keeping import keep_by
@@ -149,7 +150,7 @@ class Engine:
         self._install_next_plan()
         self._trace.begin()
         self.account.begin_step()
-        for block in self._pinned():
+        for block in self.plan.pinned:
             self.acquire(block)
 
     def end_step(self) -> None:
@@ -159,7 +160,7 @@ class Engine:
             EngineClosedError: the engine was closed meanwhile: what was computed isn't the model's result.
         """
         self._require_open()
-        for block in self._pinned():
+        for block in self.plan.pinned:
             self.release(block)
         self.account.stats.end_step()
         order = self._trace.finish()
@@ -242,7 +243,18 @@ class Engine:
         Raises:
             BudgetError: it can't hold the largest block; the budget stays what it was.
         """
-        plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
+        self._replan(self.plan.blocks, nbytes)
+
+    def drop(self, keys: Collection[str], blocks: Sequence[Block]) -> None:
+        """From now on these tensors are neither loaded nor bound: blocks are given without. Not while a step runs."""
+        self._require_open()
+        self.suspend()
+        self._binder.drop(keys)
+        self._total_nbytes = make_plan(blocks, self.plan.order, UNLIMITED).arena_nbytes
+        self._replan(blocks, self._budget_nbytes)
+
+    def _replan(self, blocks: Sequence[Block], nbytes: int) -> None:
+        plan = make_plan(blocks, self.plan.order, nbytes)
         with self._lock:
             self._budget_nbytes, self._next_plan = nbytes, plan
             if not self._slots.nbytes:
@@ -328,8 +340,10 @@ class Engine:
         """Writes one tensor to where its block is sent from; False once stopped."""
         block = self.plan.blocks[claim.block]
         place = block.tensors[claim.tensor]
-        if claim.tensor == 0:
-            self._read_ahead(claim.block, upload)
+        following = self.plan.loaded_next.get(claim.block) if claim.tensor == 0 else None
+        if following is not None and not upload.holds(following):  # storage works while this block is decoded
+            for after in self.plan.blocks[following].tensors:
+                self._source.will_need(after.key)
         targets = upload.targets(claim.block)
         if targets is None:
             return False
@@ -338,13 +352,6 @@ class Engine:
         write(self._source, place.key, targets[claim.tensor])
         self.account.loaded(block.name, place, started, time.perf_counter())
         return True
-
-    def _read_ahead(self, block: int, upload: Upload) -> None:
-        """Tells the system what is read after this block: storage then works while this one is decoded."""
-        following = self.plan.loaded_next.get(block)
-        if following is not None and not upload.holds(following):
-            for place in self.plan.blocks[following].tensors:
-                self._source.will_need(place.key)
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -383,9 +390,6 @@ class Engine:
 
     def _stopping(self) -> bool:
         return self._closed or self._failure is not None
-
-    def _pinned(self) -> tuple[int, ...]:
-        return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)
 
     def _require_open(self) -> None:
         if self._closed:

@@ -10,6 +10,12 @@ from torch import nn
 
 from streamer.errors import EvictedWeightsError
 
+_REFUSED = {
+    "fuse_qkv_projections": ("rewritten with fused projections", "the pictures are the same without."),
+    "enable_group_offload": ("offloaded by other means as well", "a smaller vram_budget does what it is for."),
+    "enable_layerwise_casting": ("kept in another type", "a smaller vram_budget does what it is for."),
+}
+
 
 class Guards:
     """Refuses to copy a streamed module, to move or cast it, and to fuse adapters into it, until they are removed.
@@ -31,6 +37,9 @@ class Guards:
         if hasattr(root, "fuse_lora"):
             hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
             self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
+        for name, (what, hint) in _REFUSED.items():
+            if hasattr(root, name):
+                self._set[name] = _refusing(what, f"Leave {name}() out: {hint}")
         for name, value in self._set.items():
             root.__dict__[name] = value
 
@@ -68,7 +77,8 @@ def _applied(
                 return apply(lambda tensor: tensor, recurse)
             raise EvictedWeightsError(
                 f"The weights of this module are streamed as {dtype}: it can't be cast to {result.dtype}.",
-                "Say dtype=... when it is loaded.",
+                "Say dtype=... when it is loaded. from_pipe() casts to float32 unless it is told the type: "
+                f"from_pipe(pipe, torch_dtype={dtype}).",
             )
         return apply(function, recurse)
 

@@ -9,6 +9,8 @@ from torch import nn
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
+from streamer.runtime.compiling import uncompiled
+from streamer.runtime.diffusers_names import only_names_are_asked_for
 from streamer.runtime.engine import Engine
 from streamer.runtime.retry import retried_once
 from streamer.runtime.share import OnForward
@@ -55,26 +57,29 @@ def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call(number)
 
-    return hook
+    return uncompiled(hook)
 
 
 def _told(on_forward: OnForward) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         on_forward(args, kwargs)
 
-    return hook
+    return uncompiled(hook)
 
 
 def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call()
 
-    return hook
+    return uncompiled(hook)
 
 
 def _no_state_dict(*_: Any) -> None:
+    if only_names_are_asked_for():
+        return
     raise EvictedWeightsError(
         "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
-        "save_pretrained() can't give them.",
-        "Read them from the weight file itself, for example with lzr2.open() or safetensors.",
+        "save_pretrained() can't give them, nor can offloading by other means move them.",
+        "Read them from the weight file itself, for example with lzr2.open() or safetensors. Instead of offloading, "
+        "a smaller vram_budget is enough.",
     )

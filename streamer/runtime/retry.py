@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from streamer.errors import DeviceMemoryError
 
@@ -17,7 +18,8 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
     Without gradients: by the time they were computed, the weights would be others'.
 
     Args:
-        forward: of the streamed module; without side effects.
+        forward: of the streamed module; without side effects but on lists and dicts that it is given, of which each
+            call gets copies: a U-Net empties the list of a T2I-Adapter's results.
         make_room: lets go of weights and begins the step anew; the bytes of weights there may be now, or None if there
             is nothing to let go of.
 
@@ -30,7 +32,7 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
         fault = ""
         try:
             with torch.no_grad():
-                return forward(*args, **kwargs)
+                return _with_copies(forward, args, kwargs)
         except torch.OutOfMemoryError as error:
             fault = str(error)
         # Not within the except block: there the fault keeps every frame, and with them the memory, alive.
@@ -39,9 +41,15 @@ def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None
             raise DeviceMemoryError(None, fault)
         try:
             with torch.no_grad():
-                return forward(*args, **kwargs)
+                return _with_copies(forward, args, kwargs)
         except torch.OutOfMemoryError as error:
             fault = str(error)
         raise DeviceMemoryError(weights_nbytes, fault)
 
     return forward_again
+
+
+def _with_copies(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The forward with lists and dicts of its own, of the same tensors."""
+    args, kwargs = tree_map(lambda leaf: leaf, (args, kwargs))
+    return forward(*args, **kwargs)

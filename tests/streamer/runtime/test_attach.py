@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamer.config import StreamSettings
-from streamer.errors import BudgetError
+from streamer.errors import BudgetError, EngineClosedError
 from streamer.runtime.attach import attach
 from tests.streamer.tower import MemorySource, Tower, stream_tower
 
@@ -41,3 +41,57 @@ def test_half_precision_takes_half_the_room():
     with attach(tower, tower.blocks(), order, source, StreamSettings(), cpu, torch.float16) as handle:
         assert handle.plan.total_nbytes == 512 + 6 * (512 + 512)
         assert tower.layers[0].weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("steps", [0, 2])
+def test_what_is_released_is_in_memory_and_the_rest_streams_on(workers, steps):
+    tower, x = Tower(), torch.ones(1, 16)
+    with torch.no_grad():
+        want = tower(x)
+    whole = {key: tensor.clone() for key, tensor in tower.state_dict().items()}
+    handle, source = stream_tower(tower, StreamSettings(4096, 0, workers))
+    with handle:
+        for _ in range(steps):
+            assert torch.equal(tower(x), want)
+        weight = tower.layers[2].weight
+        handle.release(tower.layers[2])
+        assert tower.layers[2].weight is weight
+        assert torch.equal(weight, whole["layers.2.weight"])
+        assert handle.plan.total_nbytes == 512 + 5 * 1536
+        assert handle.total_nbytes == 512 + 5 * 1536
+        source.reads.clear()
+        for _ in range(2):
+            assert torch.equal(tower(x), want)
+        assert not any(key.startswith("layers.2.") for key in source.reads)
+        assert any(key.startswith("layers.3.") for key in source.reads)
+        assert torch.equal(weight, whole["layers.2.weight"])
+        with torch.no_grad():
+            weight.zero_()
+        assert not torch.equal(tower(x), want)
+        handle.release(tower.layers[2])  # nothing is left to release
+        handle.detach()
+    assert not weight.any()  # detaching leaves what was changed
+    assert torch.equal(tower.layers[3].weight, whole["layers.3.weight"])
+
+
+def test_all_of_a_module_can_be_released_and_nothing_after_the_end():
+    tower, x = Tower(), torch.ones(1, 16)
+    with torch.no_grad():
+        want = tower(x)
+    handle, source = stream_tower(tower, StreamSettings(4096, 0, 1))
+    source.fails["layers.4.bias"] = OSError("gone")
+    with pytest.raises(OSError, match="gone"):
+        handle.release(tower)
+    source.fails.clear()
+    assert torch.equal(tower(x), want)
+    handle.release(tower)
+    assert torch.equal(tower(x), want)
+    assert handle.device_nbytes == 0
+    handle.close()
+    assert tower.scale.isfinite().all()
+    other, _ = stream_tower(again := Tower(), StreamSettings(4096, 0, 1))
+    other.close()
+    with pytest.raises(EngineClosedError):
+        other.release(again)
+    assert again.scale.isnan().all()

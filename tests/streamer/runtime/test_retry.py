@@ -133,3 +133,18 @@ def test_no_gradients_are_recorded():
     forward = retried_once(layer, lambda: None)
     assert layer(torch.ones(1, 2)).requires_grad
     assert not forward(torch.ones(1, 2)).requires_grad
+
+
+def test_lists_that_a_forward_empties_are_whole_again_for_the_second_try():
+    seen = []
+
+    def forward(rows: list[int], *, more: dict[str, list[int]]) -> str:
+        seen.append((rows.pop(0), more["rows"].pop(0)))
+        if len(seen) == 1:
+            raise torch.OutOfMemoryError
+        return "done"
+
+    rows, more = [1, 2], {"rows": [3]}
+    assert retried_once(forward, lambda: 1000)(rows, more=more) == "done"
+    assert seen == [(1, 3), (1, 3)]
+    assert (rows, more) == ([1, 2], {"rows": [3]})

@@ -135,3 +135,32 @@ def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
     assert a.budget_nbytes == 78
     share.enter("a", 5)
     assert a.budget_nbytes == 37
+
+
+def test_names_are_unique_and_members_that_are_gone_do_not_count():
+    a, b = FakeMember(10, 1, device_nbytes=10), FakeMember(10, 1, device_nbytes=10)
+    share = SharedBudget(20)
+    assert [share.add("x", a), share.add("x", b)] == ["x", "x (2)"]
+    share.enter("x", 0)
+    assert b.device_nbytes == 10
+    share.enter("x", 5)
+    assert b.device_nbytes == 0
+    del b
+    c = FakeMember(10, 1)
+    assert share.add("x", c) == "x (2)"
+
+
+class Owner:
+    pass
+
+
+def test_of_several_owners_the_one_that_needs_most_has_it_reserved():
+    a, one, other = FakeMember(100, 10), Owner(), Owner()
+    share = sharing(100, 10, a=a)
+    share.reserve(one, 20)
+    share.reserve(other, 30)
+    assert (share.reserved_nbytes, share.room(5), share.smallest("a", 5)) == (40, 55, 55)
+    share.reserve(other, 5)
+    assert share.reserved_nbytes == 30
+    del one
+    assert share.reserved_nbytes == 15

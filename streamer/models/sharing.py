@@ -1,0 +1,76 @@
+"""A streamed module's side of a shared budget: before each forward it says what it is about to need."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from streamer.models.activations import ActivationMeter
+from streamer.models.twin import structure, twin_of
+from streamer.runtime.attach import StreamHandle
+from streamer.runtime.share import SharedBudget
+from streamer.tiers.device_memory import PeakMeter
+
+_MEASURED_MARGIN = 1.05
+
+
+class Sharing:
+    """One streamed module that shares a budget. Its `on_forward` goes to whoever streams it, then `join` is called.
+
+    Args:
+        module: to be streamed.
+        name: what a person calls it.
+        share: the budget.
+        device: to compute on.
+
+    Attributes:
+        name: in the budget.
+        activations: what a forward needs beside weights, by its arguments.
+    """
+
+    def __init__(self, module: nn.Module, name: str, share: SharedBudget, device: torch.device) -> None:
+        self.name = name
+        self.activations = ActivationMeter(partial(twin_of, module), partial(structure, module))
+        self._share = share
+        self._device = device
+        self._entered = 0
+        self._measured: dict[int, int] = {}
+
+    def on_forward(self, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        """The module is about to run with these arguments: others make room.
+
+        Raises:
+            PartBudgetError: it can't run within the budget.
+        """
+        calculated = self.activations(args, kwargs)
+        self._share.enter(self.name, self._measured.get(calculated, calculated))
+        self._entered = calculated
+
+    def join(self, handle: StreamHandle, root: nn.Module) -> None:
+        """The module is streamed by this handle, asleep still, and shares the budget from now on.
+
+        Args:
+            handle: of the module.
+            root: the module.
+        """
+        self.name = self._share.add(self.name, handle)
+        handle.share_gate(self._share.gate)
+        if self._device.type == "cuda":
+            self._measure(handle, root)
+
+    def _measure(self, handle: StreamHandle, root: nn.Module) -> None:
+        """From its second forward of a kind on, activations are what the allocator counted in the first."""
+        meter = PeakMeter(self._device)
+
+        def begin(*_: object) -> None:  # after the engine's own hook: the slab is there and doesn't count
+            meter.begin()
+
+        def end(*_: object) -> None:  # before the engine's own: no other forward has begun
+            if handle.ran_short:
+                return  # what was counted is the memory that there was
+            self._measured.setdefault(self._entered, int(meter.peak_nbytes() * _MEASURED_MARGIN))
+
+        root.register_forward_pre_hook(begin)
+        root.register_forward_hook(end, prepend=True)
