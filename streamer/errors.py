@@ -191,17 +191,6 @@ class EngineClosedError(StreamerError):
     """A streamed module was called after its weights were let go."""
 
 
-class EngineBusyError(StreamerError):
-    """Two threads ran streamed modules that share weights' places at the same time."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A streamed module is in use by another thread: one forward at a time can find its weights in place.",
-            "Draw one picture after the other, with a lock or a queue; or load the weights a second time, the file "
-            "can be shared.",
-        )
-
-
 class BrokenStepError(StreamerError):
     """A block can't run: its weights aren't there, and won't come before the module's next forward."""
 

@@ -25,41 +25,50 @@ class ActivationMeter:
 
     Found by running a copy of the module that has shapes and no memory (torch's meta device), once for each kind of
     argument; a second or less with SDXL's U-Net. Attention is taken not to write its scores out, as with every kernel
-    that torch chooses for it. Thread-safe.
+    that torch chooses for it, but where a program has replaced what computes it. Thread-safe.
 
     Args:
         make_twin: gives the copy, in the type that is computed in, when it is first needed.
+        structure: of the module, told anew for each forward: where it has changed (an adapter was loaded, attention is
+            computed by something else), another copy is made.
     """
 
-    def __init__(self, make_twin: Callable[[], nn.Module]) -> None:
+    def __init__(self, make_twin: Callable[[], nn.Module], structure: Callable[[], object] = lambda: None) -> None:
         self._make_twin = make_twin
+        self._structure = structure
+        self._copied: object = None  # the structure that the twin has
         self._twin: nn.Module | None = None
         self._known: dict[tuple[tuple[int, ...], ...], int] = {}
+        self._most = 0
         self._lock = threading.Lock()
 
     def __call__(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
         """Bytes for a forward with tensors of these shapes; their values don't matter.
 
-        Arguments with which the copy can't be run (an adapter's, that only the module itself knows) are taken to need
-        what the most expensive ones before needed.
+        Arguments with which the copy can't be run (it would have to know values) are taken to need what the most
+        expensive ones before needed.
         """
         shapes = (leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
         kind = tuple(sorted(tuple(shape) for shape in shapes if shape))  # however they are passed
         with self._lock:
+            if (now := self._structure()) != self._copied:
+                self._copied, self._twin = now, None
+                self._known.clear()
             if kind not in self._known:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[kind] = self._run(args, kwargs)
+                self._most = max(self._most, self._known[kind])
             return self._known[kind]
 
     def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
-        if self._twin is None:
-            self._twin = self._make_twin()
         shapes = tree_map(_shape_only, (args, kwargs))
         try:
+            if self._twin is None:
+                self._twin = self._make_twin()
             return int(_peak_nbytes(self._twin, *shapes) * _MARGIN)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError):
-            return max(self._known.values(), default=0)
+            return self._most
 
 
 def _shape_only(leaf: object) -> object:

@@ -12,9 +12,9 @@ from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import nn
 
 from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
+from streamer.errors import SettingError
 from streamer.models.blocks import find_blocks
 from streamer.models.device import choose_device, compute_type, decode_workers
-from streamer.models.embeddings import release_before_resizing
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.parts import PipelineParts
 from streamer.models.pipeline import load_rest
@@ -88,12 +88,14 @@ def load_pipeline(
     threads: int | None = None,
     io: ReadMethod = "auto",
     strict: bool = True,
+    share: PipelineParts | None = None,
     **components: Any,
 ) -> Any:
     """A diffusers pipeline with text encoders, U-Net and VAE streamed under one budget.
 
     ``from_pipe`` makes other SDXL pipelines of the same parts. ``pipe.streaming`` has the handles, the budget, and
-    ``prepare(size)``, which chooses the VAE's tiles for a size other than the model's.
+    ``prepare(size)``, which chooses the VAE's tiles for a size other than the model's. A second model, such as a
+    refiner, shares the first one's budget with ``share=pipe.streaming``: whichever runs has it.
 
     Args:
         model: directory in diffusers layout, hub id, or ``demo``; None: what fits the weights.
@@ -107,14 +109,17 @@ def load_pipeline(
         threads: that read and decode ahead; None: what suits the device.
         io: how to read the file: ``auto``, ``mmap`` or ``pread``.
         strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+        share: ``streaming`` of another pipeline, whose one budget is this one's too; instead of ``vram_budget``.
         components: passed on to the pipeline, such as ``controlnet``.
 
     Raises:
         StreamerError: anything that the caller can act on.
     """
-    options = _options(weights, base, vram_budget, ram_budget, device, dtype, model, threads, io, strict)
+    budget = vram_budget if share is None else _shared(share, vram_budget, device)
+    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict)
     it = open_unet(options, _silent, _warn)
-    parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype)
+    shared = None if share is None else share.share
+    parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
     try:
         parts.prepare_for_default_size(it.defaults)
         pipe = load_rest(it.model, parts.modules | components, it.dtype, pipeline_class)
@@ -129,12 +134,13 @@ def attach(
     module: nn.Module,
     source: str | Path | Sequence[str | Path] | WeightSource,
     *,
-    vram_budget: Size = UNLIMITED,
+    vram_budget: Size | None = None,
     ram_budget: Size = 0,
     device: str = "auto",
     dtype: torch.dtype | None = None,
     threads: int | None = None,
     io: ReadMethod = "auto",
+    share: PipelineParts | None = None,
 ) -> StreamHandle:
     """From now on the module's weights stream from the source; its results stay the same, bit for bit.
 
@@ -145,17 +151,21 @@ def attach(
     Args:
         module: with or without weights (torch's meta device); those it has are let go of.
         source: of all its parameters: an LZR2 or safetensors file, several of the latter, a folder, or a source.
-        vram_budget: most bytes of its weights on the device.
+        vram_budget: most bytes of its weights on the device; None: all of them may stay.
         ram_budget: most bytes of host memory for weights between forwards.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
         dtype: to compute in; None: float16 on a GPU, float32 on a CPU.
         threads: that read and decode ahead; None: what suits the device.
         io: how to read files.
+        share: ``streaming`` of a pipeline, whose one budget holds for this module and its activations too; instead of
+            ``vram_budget``.
 
     Raises:
         StreamerError: the source doesn't give all parameters, or the budget is too small.
     """
     where = choose_device(device)
+    if share is not None:
+        _shared(share, vram_budget, device)
     expected = {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}
     if isinstance(source, (str, Path)):
         opened = open_weights(Path(source), (), expected, strict=False, io=io, warn=_warn)
@@ -166,11 +176,36 @@ def attach(
     workers = decode_workers(where) if threads is None else threads
     settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
     blocks = find_blocks(module, _BLOCK_KINDS)
+    sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
     handle = attach_blocks(
-        module, blocks, in_order_of_tree(blocks), opened, settings, where, dtype or compute_type(where)
+        module,
+        blocks,
+        in_order_of_tree(blocks),
+        opened,
+        settings,
+        where,
+        dtype or compute_type(where),
+        asleep=sharing is not None,
+        on_forward=None if sharing is None else sharing.on_forward,
     )
-    release_before_resizing(module, handle)
+    if sharing is not None:
+        sharing.join(handle, module)
     return handle
+
+
+def _shared(share: PipelineParts, vram_budget: Size | None, device: str) -> int:
+    """The budget that is shared, if it can be."""
+    if vram_budget is not None:
+        raise SettingError(
+            "Both share and vram_budget are given: what shares another pipeline's budget has none of its own.",
+            "Leave vram_budget out, or set the budget of both: pipe.streaming.share.nbytes = ...",
+        )
+    if choose_device(device) != share.device:
+        raise SettingError(
+            f"The budget to be shared is of {share.device}, and this would compute on {choose_device(device)}.",
+            f'Say device="{share.device}".',
+        )
+    return share.budget_nbytes
 
 
 def _options(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from streamer.errors import PartBudgetError, SettingError
 from streamer.models.activations import ActivationMeter
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
+from streamer.models.sharing import Sharing
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 from streamer.models.unet import empty_unet, stream_unet
 from streamer.models.unet_inputs import TOKENS, StepShape, unet_inputs
@@ -29,7 +30,7 @@ from streamer.models.vae import (
 )
 from streamer.runtime.attach import StreamHandle
 from streamer.runtime.guards import Guards
-from streamer.runtime.share import OnForward, SharedBudget
+from streamer.runtime.share import SharedBudget
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_memory import Cap, Context, PeakMeter, tensors_nbytes
 
@@ -72,6 +73,7 @@ class PipelineParts:
         settings: budgets and threads; ``vram_budget_nbytes`` is that of all parts and activations together.
         device: to compute on.
         dtype: to compute in.
+        share: another pipeline's budget on the same device, which these parts then share; None: one of their own.
 
     Raises:
         ModelError: a part is missing or damaged.
@@ -87,26 +89,26 @@ class PipelineParts:
         settings: StreamSettings,
         device: torch.device,
         dtype: torch.dtype,
+        share: SharedBudget | None = None,
     ) -> None:
         self._device = device
         self.workers = settings.workers
         self._context = Context(device)
         self._cap = Cap(device)
-        self._picture_nbytes = 0
         # The budget is the whole process's: what it has on the device already is part of it. What other pipelines have
         # is within their own.
         self._others_nbytes = tensors_nbytes(device) if self._cap.is_alone else 0
-        self.share = SharedBudget(settings.vram_budget_nbytes)
+        self._is_shared = share is not None
+        self.share = share if share is not None else SharedBudget(settings.vram_budget_nbytes)
         self._reserve()
         self._peaks = PeakMeter(device)
-        self._measured: dict[tuple[str, int], int] = {}
-        self._meters: dict[str, ActivationMeter] = {}
+        self._members: dict[str, Sharing] = {}
         self._handles: dict[str, StreamHandle] = {}
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
         try:
-            self._stream_unet(model, unet, source, on_demand, dtype)
+            self._stream_unet(unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:
                 self._stream_text_encoder(model, part, others, dtype)
             self._stream_vae(model, others, dtype)
@@ -126,6 +128,15 @@ class PipelineParts:
     def handles(self) -> Mapping[str, StreamHandle]:
         """Of every streamed module, by part."""
         return self._handles
+
+    @property
+    def device(self) -> torch.device:
+        """That all parts compute on."""
+        return self._device
+
+    def activations(self, part: str) -> ActivationMeter:
+        """What a forward of this part needs beside weights, by its arguments."""
+        return self._members[part].activations
 
     @property
     def budget_nbytes(self) -> int:
@@ -154,8 +165,7 @@ class PipelineParts:
         vae: Any = self.modules["vae"]
         per_latent = pixels_per_latent(vae)
         width, height = -(-size.width // per_latent), -(-size.height // per_latent)
-        self._picture_nbytes = picture_nbytes(size.width, size.height)
-        self._reserve()
+        self.share.reserve(self, picture_nbytes(size.width, size.height))
         side: int | None
         if tile is not None:
             step = 4 * per_latent
@@ -172,7 +182,7 @@ class PipelineParts:
             side = None
         activations = self._check(size, width, height, side, smaller_tiles=tile is None)
         set_tile(vae, side)
-        self.share.expect(_PART_NAMES["unet"], activations)
+        self.share.expect(self._members["unet"].name, activations)
         return None if side is None else side * per_latent
 
     def prepare_for_default_size(self, defaults: Defaults) -> int | None:
@@ -200,11 +210,8 @@ class PipelineParts:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _stream_unet(
-        self, model: ModelDirectory, unet: nn.Module, source: WeightSource, settings: StreamSettings, dtype: torch.dtype
-    ) -> None:
-        config = model.config("unet")
-        on_forward = self._entering("unet", lambda: nn.Module.to(empty_unet(config), dtype))
+    def _stream_unet(self, unet: nn.Module, source: WeightSource, settings: StreamSettings, dtype: torch.dtype) -> None:
+        on_forward = self._sharing("unet", unet).on_forward
         self._handles["unet"] = stream_unet(unet, source, settings, self._device, dtype, on_forward)
         self._joined("unet", "unet", unet, unet)
 
@@ -214,9 +221,8 @@ class PipelineParts:
         kind = model.part_class(part)
         if kind is None:
             return
-        config = model.config(part)
-        encoder = empty_text_encoder(kind, config, model.name)
-        on_forward = self._entering(part, lambda: _without_memory(empty_text_encoder(kind, config, ""), dtype))
+        encoder = empty_text_encoder(kind, model.config(part), model.name)
+        on_forward = self._sharing(part, encoder).on_forward
         files = model.part_weights(part)
         self._handles[part] = stream_text_encoder(encoder, files, settings, self._device, dtype, on_forward)
         self._joined(part, part, encoder, encoder)
@@ -230,70 +236,49 @@ class PipelineParts:
         vae = empty_vae(config, model.name, upcast=upcast)
         files = model.part_weights("vae")
         for half in ("decoder", "encoder"):
-            on_forward = self._entering(half, _half_of_vae(config, half, dtype))
+            on_forward = self._sharing(half, getattr(vae, half)).on_forward
             self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
             self._joined(half, "vae", getattr(vae, half), vae)
         load_small_rest(vae, files, self._device, dtype)
         self._vae_guards = Guards(vae, self._device, dtype, keeps_type=True)
 
-    def _entering(self, name: str, make_twin: Callable[[], nn.Module]) -> OnForward:
-        """What is called before each forward of this part."""
-        meter = self._meters[name] = ActivationMeter(make_twin)
+    def sharing(self, name: str, module: nn.Module) -> Sharing:
+        """What makes another module share this budget, before it is streamed.
 
-        def enter(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            calculated = meter(args, kwargs)
-            self.share.enter(_PART_NAMES[name], self._needed(name, calculated))
-            self._entered = (name, calculated)
+        Args:
+            name: what a person calls it.
+            module: to be streamed on the same device.
+        """
+        return Sharing(module, name, self.share, self._peaks if self._device.type == "cuda" else None, self._measured)
 
-        return enter
+    def _sharing(self, part: str, module: nn.Module) -> Sharing:
+        self._members[part] = self.sharing(_PART_NAMES[part], module)
+        return self._members[part]
 
     def _joined(self, name: str, part: str, root: nn.Module, module: nn.Module) -> None:
         self.modules[part] = module
-        self.share.add(_PART_NAMES[name], self._handles[name])
-        if self._device.type == "cuda":
-            self._measure(name, root)
+        self._members[name].join(self._handles[name], root)
 
-    def _measure(self, name: str, root: nn.Module) -> None:
-        """From its second forward of a kind on, a part's activations are what the allocator reserved in the first."""
-        measuring = False
-
-        def begin(*_: object) -> None:  # after the engine's own hook: the slab is there and doesn't count
-            nonlocal measuring
-            measuring = self._entered not in self._measured
-            if measuring:
-                self._peaks.begin()
-
-        def end(*_: object) -> None:
-            if not measuring or self._handles[name].ran_short:
-                return  # what was counted is the memory that there was
-            self._measured[self._entered] = self._peaks.needed_nbytes()
-            if self._context.look_again():  # the first forward is when kernels are loaded
-                self._reserve()
-                self._set_cap()
-
-        root.register_forward_pre_hook(begin)
-        root.register_forward_hook(end)
+    def _measured(self) -> None:
+        """A forward of some kind was measured for the first time: that is when kernels are loaded."""
+        if self._context.look_again():
+            self._reserve()
+            self._set_cap()
 
     def _reserve(self) -> None:
         """What of the budget isn't for a part's weights and activations."""
-        self.share.reserved_nbytes = self._context.nbytes + self._others_nbytes + self._picture_nbytes
+        if not self._is_shared:
+            self.share.reserved_nbytes = self._context.nbytes + self._others_nbytes
 
     def _set_cap(self) -> None:
-        self._cap.set(self.share.nbytes - self._context.nbytes)
-
-    def _needed(self, name: str, calculated: int) -> int:
-        """Bytes of activations of a forward for which so many were calculated."""
-        measured = self._measured.get((name, calculated))
-        if measured is None:
-            return calculated
-        # It ran within the budget: that more was reserved then than there has to be doesn't mean that it can't again.
-        return min(measured, max(calculated, self.share.room(0) - self._handles[name].smallest_nbytes))
+        if not self._is_shared:
+            self._cap.set(self.share.nbytes - self._context.nbytes)
 
     def _decoding(self, width: int, height: int) -> int:
         """Bytes of activations for decoding so many latents."""
         vae: Any = self.modules["vae"]
         latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=self._vae_dtype, device="meta")
-        return self._meters["decoder"]((latents,), {})
+        return self._members["decoder"].activations((latents,), {})
 
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
@@ -304,19 +289,21 @@ class PipelineParts:
         else:
             tile = (width, height) if side is None else (min(width, side), min(height, side))
         needs["decoder"] = self._decoding(*tile)
-        smallest = {part: self.share.smallest(_PART_NAMES[part], needs[part]) for part in needs}
+        smallest = {part: self.share.smallest(self._members[part].name, needs[part]) for part in needs}
         part = max(smallest, key=lambda part: smallest[part])
         if smallest[part] > self.share.nbytes:
-            raise PartBudgetError(self.share.nbytes, smallest[part], _PART_NAMES[part], needs[part])
+            raise PartBudgetError(self.share.nbytes, smallest[part], self._members[part].name, needs[part])
         return needs["unet"]
 
     def _encoding(self, part: str) -> int:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
-        return self._meters[part]((tokens,), {"output_hidden_states": True})
+        return self._members[part].activations((tokens,), {"output_hidden_states": True})
 
     def _denoising(self, width: int, height: int, batch: int) -> int:
         unet: Any = self.modules["unet"]
-        return self._meters["unet"]((), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
+        return self._members["unet"].activations(
+            (), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch))
+        )
 
 
 def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
@@ -338,16 +325,3 @@ def picture_nbytes(width: int, height: int) -> int:
         height: pixels.
     """
     return width * height * 3 * 4 * _PICTURES
-
-
-def _without_memory(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The encoder on the meta device, buffers included."""
-    return encoder.to("meta", dtype)
-
-
-def _half_of_vae(config: Mapping[str, Any], half: str, dtype: torch.dtype) -> Callable[[], nn.Module]:
-    def make() -> nn.Module:
-        module: nn.Module = getattr(empty_vae(config, ""), half)
-        return module.to(dtype)
-
-    return make

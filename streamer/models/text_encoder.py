@@ -13,7 +13,6 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from streamer.config import StreamSettings
 from streamer.errors import ModelError
 from streamer.models.blocks import find_blocks
-from streamer.models.embeddings import release_before_resizing
 from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import in_order_of_tree
 from streamer.runtime.attach import StreamHandle, attach
@@ -86,8 +85,23 @@ def stream_text_encoder(
     blocks = find_blocks(encoder, ("CLIPEncoderLayer",))
     order = in_order_of_tree(blocks)
     handle = attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
-    release_before_resizing(encoder, handle)
+    _release_embeddings_when_asked_for(encoder, handle)
     return handle
+
+
+def _release_embeddings_when_asked_for(encoder: Any, handle: StreamHandle) -> None:
+    """Whoever asks for the tokens' embeddings reads or changes them, as textual inversion does: they then don't stream.
+
+    The library itself asks for them only to do that; a forward doesn't.
+    """
+    ask = encoder.get_input_embeddings
+
+    def get_input_embeddings() -> nn.Module:
+        embeddings: nn.Module = ask()
+        handle.release(embeddings)
+        return embeddings
+
+    encoder.__dict__["get_input_embeddings"] = get_input_embeddings
 
 
 def _other_keys(key: str) -> tuple[str, ...]:

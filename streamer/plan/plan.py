@@ -42,6 +42,11 @@ class Plan:
     budget_nbytes: int
     double_buffered: bool
 
+    @cached_property
+    def pinned(self) -> tuple[int, ...]:
+        """Blocks that must always stay."""
+        return tuple(i for i, block in enumerate(self.blocks) if block.pinned)
+
     @property
     def resident(self) -> frozenset[int]:
         """Blocks whose weights stay once loaded."""

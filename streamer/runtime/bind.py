@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,6 +69,7 @@ class Binder:
 
     def __init__(self, blocks: Sequence[ModuleBlock], device: torch.device, dtype: torch.dtype) -> None:
         nothing = torch.full((), math.nan, dtype=dtype, device=device)
+        self._keys = [[place.key for place in block.places] for block in blocks]
         self._parameters: list[list[nn.Parameter]] = []
         self._placeholders: list[list[torch.Tensor]] = []
         self._bound: dict[int, bool] = {}  # False: an interrupt may have left it half way
@@ -96,6 +97,14 @@ class Binder:
         for parameter, empty in zip(self._parameters[block], self._placeholders[block], strict=True):
             parameter.data = empty
         del self._bound[block]
+
+    def drop(self, keys: Collection[str]) -> None:
+        """The parameters of these keys are bound no more; they stay what they are. None of their blocks is bound."""
+        for block, own in enumerate(self._keys):
+            stay = [i for i, key in enumerate(own) if key not in keys]
+            self._keys[block] = [own[i] for i in stay]
+            self._parameters[block] = [self._parameters[block][i] for i in stay]
+            self._placeholders[block] = [self._placeholders[block][i] for i in stay]
 
     def unbind_all(self) -> None:
         """Makes placeholders of all parameters."""

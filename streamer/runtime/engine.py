@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Sequence
 
 import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import BrokenStepError, DeviceMemoryError, EngineClosedError
-from streamer.plan import Plan, make_plan, smallest_budget
+from streamer.plan import Block, Plan, make_plan, smallest_budget
 from streamer.runtime.account import Account
 from streamer.runtime.bind import Binder
 from streamer.runtime.failure import LoadFailure
@@ -24,7 +25,6 @@ from streamer.runtime.read import read_tensor
 from streamer.runtime.schedule import Claim, Schedule
 from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.spans import SpanRecorder
-from streamer.runtime.stepping import Stepping
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_clock import Mark, clock_of
@@ -69,7 +69,6 @@ class Engine:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._closed = False
-        self._stepping = Stepping()
         self._in_step = False  # still set when a step begins: the one before was broken off
         self._budget_changed = False  # while a step ran
         self._next_plan = plan if asleep else None  # to be installed before anything else is loaded
@@ -128,7 +127,6 @@ class Engine:
             Exception: whatever a worker raised; the next step starts afresh.
         """
         self._require_open()
-        self._stepping.begin()
         if self._budget_changed:
             self._budget_changed = False
             self._next_plan = make_plan(self.plan.blocks, self.plan.order, self._budget_nbytes)
@@ -139,7 +137,7 @@ class Engine:
         self._install_next_plan_or_half()
         self._trace.begin()
         self.account.begin_step()
-        for block in self._pinned():
+        for block in self.plan.pinned:
             self.acquire(block)
 
     def end_step(self) -> None:
@@ -149,7 +147,7 @@ class Engine:
             EngineClosedError: the engine was closed meanwhile: what was computed isn't the model's result.
         """
         self._require_open()
-        for block in self._pinned():
+        for block in self.plan.pinned:
             self.release(block)
         self.account.stats.end_step()
         order = self._trace.finish()
@@ -158,11 +156,6 @@ class Engine:
             self._install_next_plan()
             self.account.stats.replanned()
         self._in_step = False
-        self._stepping.end()
-
-    def leave_step(self) -> None:
-        """The forward is over, however it ended."""
-        self._stepping.end()
 
     def acquire(self, block: int) -> None:
         """Returns when the block's parameters hold its weights; what is computed then reads them.
@@ -242,10 +235,21 @@ class Engine:
         Raises:
             BudgetError: it can't hold the largest block; the budget stays what it was.
         """
+        self._replan(self.plan.blocks, nbytes, now=now)
+
+    def drop(self, keys: Collection[str], blocks: Sequence[Block]) -> None:
+        """From now on these tensors are neither loaded nor bound: blocks are given without. Not while a step runs."""
+        self._require_open()
+        self.suspend()
+        self._binder.drop(keys)
+        self._total_nbytes = make_plan(blocks, self.plan.order, UNLIMITED).arena_nbytes
+        self._replan(blocks, self._budget_nbytes, now=True)
+
+    def _replan(self, blocks: Sequence[Block], nbytes: int, *, now: bool) -> None:
         with self._lock:
-            plan = make_plan(self.plan.blocks, self.plan.order, nbytes)
+            plan = make_plan(blocks, self.plan.order, nbytes)
             self._budget_nbytes = nbytes
-            if self._stepping.now and not now:
+            if self._in_step and not now:  # or it was broken off: the next step sees to it as well
                 self._budget_changed = True
                 return
             self._next_plan = plan
@@ -253,12 +257,7 @@ class Engine:
                 self._schedule = Schedule(plan)
 
     def suspend(self) -> None:
-        """Lets go of all memory on the device, until the next step begins.
-
-        Raises:
-            EngineBusyError: another thread is in a step.
-        """
-        self._stepping.require_no_other()
+        """Lets go of all memory on the device, until the next step begins. Not while a step runs."""
         with self._lock:
             if self._closed or not self._slots.nbytes:
                 return
@@ -267,10 +266,6 @@ class Engine:
             self._let_loads_end()
             self._binder.unbind_all()
             self._slots.let_go()
-
-    def require_idle(self) -> None:
-        """Returns unless another thread is in a step; raises EngineBusyError."""
-        self._stepping.require_no_other()
 
     def make_room(self) -> int | None:
         """Halves the weights on the device and begins the step anew, after the device's memory ran out in it.
@@ -392,9 +387,6 @@ class Engine:
 
     def _stopping(self) -> bool:
         return self._closed or self._failure.happened
-
-    def _pinned(self) -> tuple[int, ...]:
-        return tuple(i for i, block in enumerate(self.plan.blocks) if block.pinned)
 
     def _require_open(self) -> None:
         if self._closed:

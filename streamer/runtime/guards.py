@@ -10,20 +10,11 @@ from torch import nn
 
 from streamer.errors import EvictedWeightsError
 
-_BUDGET_INSTEAD = "Leave it out: a smaller vram_budget does that."
 _REFUSED = {
-    "fuse_lora": (
-        "fused with an adapter",
-        "Leave fuse_lora() out: adapters are applied in each step, with the same result.",
-    ),
-    "fuse_qkv_projections": (
-        "given fused projections",
-        "Leave fuse_qkv_projections() out: the result is the same without.",
-    ),
-    "enable_group_offload": ("offloaded by other means", _BUDGET_INSTEAD),
-    "enable_layerwise_casting": ("stored in another type", _BUDGET_INSTEAD),
+    "fuse_qkv_projections": ("rewritten with fused projections", "the pictures are the same without."),
+    "enable_group_offload": ("offloaded by other means as well", "a smaller vram_budget does what it is for."),
+    "enable_layerwise_casting": ("kept in another type", "a smaller vram_budget does what it is for."),
 }
-"""Methods of diffusers' models that change weights or where they are: what can't be done, and what to do instead."""
 
 
 class Guards:
@@ -43,9 +34,12 @@ class Guards:
             "_apply": _applied(root._apply, device, dtype, keeps_type),
             "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
         }
+        if hasattr(root, "fuse_lora"):
+            hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
+            self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
         for name, (what, hint) in _REFUSED.items():
             if hasattr(root, name):
-                self._set[name] = _refusing(what, hint)
+                self._set[name] = _refusing(what, f"Leave {name}() out: {hint}")
         for name, value in self._set.items():
             root.__dict__[name] = value
 
@@ -83,7 +77,8 @@ def _applied(
                 return apply(lambda tensor: tensor, recurse)
             raise EvictedWeightsError(
                 f"The weights of this module are streamed as {dtype}: it can't be cast to {result.dtype}.",
-                "Say dtype=... when it is loaded.",
+                "Say dtype=... when it is loaded. from_pipe() casts to float32 unless it is told the type: "
+                f"from_pipe(pipe, torch_dtype={dtype}).",
             )
         return apply(function, recurse)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
+from streamer.runtime.compiling import uncompiled
+from streamer.runtime.diffusers_names import only_names_are_asked_for
 from streamer.runtime.engine import Engine
 from streamer.runtime.retry import retried_once
 from streamer.runtime.share import OnForward
@@ -42,7 +43,6 @@ class StreamHooks:
             # Also when the forward raises: a block that stays in use would block the ring.
             self._handles.append(module.register_forward_hook(_with(engine.release, number), always_call=True))
         self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
-        self._handles.append(root.register_forward_hook(_ignoring(engine.leave_step), always_call=True))
         root.forward = retried_once(root.forward, engine.make_room)
 
     def remove(self) -> None:
@@ -53,36 +53,33 @@ class StreamHooks:
         self._root.__dict__.pop("forward", None)
 
 
-def _as_it_is(hook: Callable[..., None]) -> Callable[..., None]:
-    """Never traced by torch.compile: what a hook does to parameters must be seen by what is compiled after it."""
-    untraced: Callable[..., None] = torch.compiler.disable(hook)
-    return untraced
-
-
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call(number)
 
-    return _as_it_is(hook)
+    return uncompiled(hook)
 
 
 def _told(on_forward: OnForward) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         on_forward(args, kwargs)
 
-    return _as_it_is(hook)
+    return uncompiled(hook)
 
 
 def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call()
 
-    return _as_it_is(hook)
+    return uncompiled(hook)
 
 
 def _no_state_dict(*_: Any) -> None:
+    if only_names_are_asked_for():
+        return
     raise EvictedWeightsError(
         "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
-        "save_pretrained() can't give them.",
-        "Read them from the weight file itself, for example with lzr2.open() or safetensors.",
+        "save_pretrained() can't give them, nor can offloading by other means move them.",
+        "Read them from the weight file itself, for example with lzr2.open() or safetensors. Instead of offloading, "
+        "a smaller vram_budget is enough.",
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Protocol
 
 from streamer.errors import PartBudgetError
+from streamer.runtime.gate import Gate
 
 
 class Member(Protocol):
@@ -44,27 +46,30 @@ class Member(Protocol):
         """It lets go of all device memory until its next step."""
         ...
 
-    def require_idle(self) -> None:
-        """Returns unless another thread runs it; raises EngineBusyError."""
-        ...
-
 
 class SharedBudget:
     """At any time the weights of all members, what always stays, and the activations of the one that runs fit in.
 
     The member that runs has precedence: others keep their weights on the device only where all that it can use fits
-    beside them; those that ran longest ago go first. Thread-safe; one member runs at a time.
+    beside them; those that ran longest ago go first. Thread-safe; one member runs at a time. Members and owners aren't
+    kept alive.
 
     Args:
         nbytes: the budget.
         reserved_nbytes: of it, for what isn't a member's: the device's context.
+
+    Attributes:
+        gate: through which the forwards of all members go.
     """
 
     def __init__(self, nbytes: int, reserved_nbytes: int = 0) -> None:
         self._nbytes = nbytes
         self._reserved_nbytes = reserved_nbytes
         self._lock = threading.RLock()
-        self._members: dict[str, Member] = {}  # those that ran longest ago first
+        self.gate = Gate()
+        self._reserved: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        # Those that ran longest ago first.
+        self._members: weakref.WeakValueDictionary[str, Member] = weakref.WeakValueDictionary()
         self._ceilings: dict[tuple[str, int], int] = {}  # by what a forward's activations were said to be
         self._entered: dict[str, int] = {}
 
@@ -81,30 +86,47 @@ class SharedBudget:
     @property
     def reserved_nbytes(self) -> int:
         """Of the budget, for what isn't a member's. May be set; it holds from the next forward of any member on."""
-        return self._reserved_nbytes
+        return self._reserved_nbytes + max(self._reserved.values(), default=0)
 
     @reserved_nbytes.setter
     def reserved_nbytes(self, nbytes: int) -> None:
         """From the next forward of any member on."""
         self._reserved_nbytes = nbytes
 
-    def add(self, name: str, member: Member) -> None:
+    def reserve(self, owner: object, nbytes: int) -> None:
+        """From the next forward on so much is left free, as long as the owner is there; of several owners the most.
+
+        Args:
+            owner: of what needs the room; another call of its replaces this one.
+            nbytes: that it needs beside weights and activations.
+        """
+        with self._lock:
+            self._reserved[owner] = nbytes
+
+    def add(self, name: str, member: Member) -> str:
         """The member shares the budget from now on.
 
         Args:
-            name: what a person calls it, unique here.
+            name: what a person calls it.
             member: asleep still.
+
+        Returns its name here: with a number if another has it.
         """
         with self._lock:
-            self._members[name] = member
+            unique, number = name, 1
+            while unique in self._members:
+                number += 1
+                unique = f"{name} ({number})"
+            self._members[unique] = member
+            return unique
 
     def room(self, activations_nbytes: int) -> int:
         """Bytes for weights beside what always stays and these activations; may be below 0."""
-        return self._nbytes - self._reserved_nbytes - activations_nbytes
+        return self._nbytes - self.reserved_nbytes - activations_nbytes
 
     def smallest(self, name: str, activations_nbytes: int) -> int:
         """The smallest budget with which the member can run."""
-        return self._reserved_nbytes + activations_nbytes + self._members[name].smallest_nbytes
+        return self.reserved_nbytes + activations_nbytes + self._members[name].smallest_nbytes
 
     def enter(self, name: str, activations_nbytes: int) -> None:
         """The member is about to run: it gets all the room it can use, and others give up what stands in its way.
@@ -114,12 +136,9 @@ class SharedBudget:
             activations_nbytes: that its forward needs beside weights.
 
         Raises:
-            EngineBusyError: another thread runs a member.
             PartBudgetError: the member can't run within the budget; carries the smallest with which it can.
         """
         with self._lock:
-            for any_member in self._members.values():
-                any_member.require_idle()
             member = self._members.pop(name)
             others = tuple(self._members.values())
             self._members[name] = member

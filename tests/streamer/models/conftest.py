@@ -1,24 +1,25 @@
-"""Pipelines that the tests of one file share. Whoever changes one puts it back."""
+"""The demo as a stock pipeline, and as a streamed one whose U-Net doesn't fit into its budget."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from diffusers import StableDiffusionXLPipeline
 
 import streamer
-from tests.streamer.models.pairs import BUDGET, quiet, whole_pipeline
+from tests.streamer.models.drawing_alike import BUDGET, DEMO, quiet
 
 
-@pytest.fixture(scope="module")
-def whole() -> Any:
-    return whole_pipeline()
+@pytest.fixture(scope="session")
+def stock() -> Any:
+    return quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=torch.float32, add_watermarker=False))
 
 
-@pytest.fixture(scope="module")
-def pipe(demo_lzr2: Path) -> Iterator[Any]:
-    loaded = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
-    yield loaded
-    loaded.streaming.close()
+@pytest.fixture(scope="session")
+def streamed(demo_lzr2) -> Iterator[Any]:
+    pipe = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
+    yield pipe
+    pipe.streaming.close()

@@ -75,3 +75,21 @@ def test_what_the_copy_does_not_know_is_taken_to_need_the_most_so_far():
 
 def test_the_module_is_only_asked_for_when_it_is_needed():
     ActivationMeter(lambda: pytest.fail("too early"))
+
+
+def test_when_the_structure_changes_another_copy_is_made():
+    now, made = [1], []
+    meter = ActivationMeter(lambda: made.append(now[0]) or on_meta(Chain), lambda: now[0])
+    first = meter((torch.zeros(1, 8),), {})
+    now[0] = 2
+    assert meter((torch.zeros(1, 8),), {}) == first
+    assert made == [1, 2]
+    now[0] = 3
+    assert meter((torch.zeros(1, 8),), {"adapter": torch.zeros(1)}) == first  # the most so far
+
+
+def test_a_module_that_cannot_be_copied_is_taken_to_need_nothing_known():
+    def impossible() -> nn.Module:
+        raise TypeError("no copies of this")
+
+    assert ActivationMeter(impossible)((torch.zeros(1, 8),), {}) == 0

@@ -1,4 +1,4 @@
-"""What people hang on a pipeline, on a streamed one: every picture equals that of the pipeline loaded whole."""
+"""ControlNets, T2I-Adapter, IP-Adapter and textual inversion on a streamed pipeline: the stock one's pixels."""
 
 from __future__ import annotations
 
@@ -12,103 +12,188 @@ from diffusers import (
     ControlNetModel,
     StableDiffusionXLAdapterPipeline,
     StableDiffusionXLControlNetPipeline,
+    StableDiffusionXLPipeline,
     T2IAdapter,
 )
+from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from tests.streamer.models.pairs import PICTURE, SIZE, images, quiet, same
+import streamer
+from streamer.errors import PartBudgetError, SettingError
+from tests.streamer.models.drawing_alike import BUDGET, DEMO, PICTURE, images, quiet, same, scrambled
+
+WIDTHS = (48, 96, 192, 192)
+CROSS = 192
 
 
-def test_several_controlnets(pipe, whole):
+@pytest.fixture
+def both(demo_lzr2) -> Any:
+    """Pipelines whose tokenizers and text encoders a test may change."""
+    theirs = quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=torch.float32, add_watermarker=False))
+    ours = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
+    yield ours, theirs
+    ours.streaming.close()
+
+
+@pytest.fixture(scope="module")
+def controlnet(stock) -> Any:
     torch.manual_seed(0)
-    controls = [
-        ControlNetModel.from_unet(whole.unet, conditioning_embedding_out_channels=(16, 32, 96)).eval() for _ in range(2)
-    ]
-    with torch.no_grad():
-        for parameter in (parameter for control in controls for parameter in control.parameters()):
-            parameter.add_(0.01 * torch.randn_like(parameter))
-    one, other = (quiet(StableDiffusionXLControlNetPipeline.from_pipe(p, controlnet=controls)) for p in (pipe, whole))
-    arguments = {"image": [PICTURE, PICTURE], **SIZE}
-    assert same(one, other, controlnet_conditioning_scale=[0.5, 0.7], **arguments)
-    assert not np.array_equal(
-        images(one, controlnet_conditioning_scale=[0.5, 0.7], **arguments),
-        images(one, controlnet_conditioning_scale=[0.7, 0.5], **arguments),
-    )
+    return scrambled(ControlNetModel.from_unet(stock.unet, conditioning_embedding_out_channels=(16, 32, 96)))
 
 
-def test_a_t2i_adapter(pipe, whole):
+def test_several_controlnets_one_of_them_under_the_pipelines_budget(streamed, stock, controlnet, tmp_path):
+    plain = images(stock)
+    path = tmp_path / "control.safetensors"
+    save_file(controlnet.state_dict(), path)
+    other = scrambled(copy.deepcopy(controlnet))
+    kind, arguments = StableDiffusionXLControlNetPipeline, {"controlnet_conditioning_scale": [0.7, 0.4]}
+    arguments["image"] = [PICTURE, PICTURE.rotate(90)]
+    want = images(quiet(kind.from_pipe(stock, controlnet=[controlnet, other])), **arguments)
+    assert not np.array_equal(want, plain)
+    mine = copy.deepcopy(controlnet)
+    with streamer.attach(mine, path, share=streamed.streaming, device="cpu") as handle:
+        ours = quiet(kind.from_pipe(streamed, controlnet=[mine, other]))
+        held = []
+        watches = [
+            module.register_forward_hook(lambda *_: held.append(on_device(streamed, handle)))
+            for module in (mine, streamed.unet)
+        ]
+        for _ in range(2):
+            assert np.array_equal(images(ours, **arguments), want)
+        for watch in watches:
+            watch.remove()
+        assert 0 < max(held) <= streamed.streaming.budget_nbytes
+        assert handle.plan.streamed_nbytes + handle.plan.resident_nbytes > 0
+
+
+def on_device(pipe: Any, handle: streamer.StreamHandle) -> int:
+    return handle.device_nbytes + sum(each.device_nbytes for each in pipe.streaming.handles.values())
+
+
+def test_a_budget_is_shared_or_of_ones_own(streamed, controlnet, tmp_path):
+    path = tmp_path / "control.safetensors"
+    save_file(controlnet.state_dict(), path)
+    with pytest.raises(SettingError, match="Leave vram_budget out"):
+        streamer.attach(copy.deepcopy(controlnet), path, vram_budget="1GB", share=streamed.streaming, device="cpu")
+    mine, before = copy.deepcopy(controlnet), streamed.streaming.share.nbytes
+    with streamer.attach(mine, path, share=streamed.streaming, device="cpu"):
+        streamed.streaming.share.nbytes = 1000
+        ours = quiet(StableDiffusionXLControlNetPipeline.from_pipe(streamed, controlnet=mine))
+        with pytest.raises(PartBudgetError):
+            images(ours, image=PICTURE)
+        streamed.streaming.share.nbytes = before
+        images(ours, image=PICTURE)
+
+
+def test_a_t2i_adapter(streamed, stock):
     torch.manual_seed(0)
     adapter = T2IAdapter(
-        in_channels=3, channels=[48, 96, 192], num_res_blocks=1, downscale_factor=8, adapter_type="full_adapter_xl"
-    ).eval()
-    one, other = (quiet(StableDiffusionXLAdapterPipeline.from_pipe(p, adapter=adapter)) for p in (pipe, whole))
-    assert same(one, other, image=PICTURE, **SIZE)
-    assert not np.array_equal(images(one, image=PICTURE, **SIZE), images(pipe, **SIZE))
+        in_channels=3, channels=list(WIDTHS), num_res_blocks=1, downscale_factor=8, adapter_type="full_adapter_xl"
+    )
+    kind, arguments = StableDiffusionXLAdapterPipeline, {"image": PICTURE, "adapter_conditioning_scale": 0.8}
+    theirs = quiet(kind.from_pipe(stock, adapter=scrambled(adapter)))
+    ours = quiet(kind.from_pipe(streamed, adapter=adapter))
+    assert same(ours, theirs, **arguments)
+    assert not np.array_equal(images(theirs, **arguments), images(stock))
 
 
-def ip_adapter(unet: Any, image_dim: int = 32, tokens: int = 4) -> dict[str, dict[str, torch.Tensor]]:
-    """A small one with random weights, as its files have them."""
-    torch.manual_seed(0)
-    width = unet.config.cross_attention_dim
-    layers: dict[str, torch.Tensor] = {}
-    crossing = [name for name in unet.attn_processors if not name.endswith("attn1.processor")]
-    for number, name in enumerate(crossing):
-        shape = unet.get_submodule(name.rsplit(".", 1)[0]).to_k.weight.shape
-        for which in ("to_k_ip", "to_v_ip"):
-            layers[f"{2 * number + 1}.{which}.weight"] = 0.1 * torch.randn(shape)
+def ip_adapter(unet: Any, image_width: int = 24, tokens: int = 4) -> dict[str, Any]:
+    """A state dict as of an IP-Adapter for this U-Net."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return 0.2 * torch.randn(shape, generator=generator)
+
+    weights, number = {}, 1
+    for name in unet.attn_processors:
+        if name.endswith("attn2.processor"):
+            width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+            weights[f"{number}.to_k_ip.weight"] = noise(width, CROSS)
+            weights[f"{number}.to_v_ip.weight"] = noise(width, CROSS)
+            number += 2
     projection = {
-        "proj.weight": 0.1 * torch.randn(tokens * width, image_dim),
-        "proj.bias": torch.zeros(tokens * width),
-        "norm.weight": torch.ones(width),
-        "norm.bias": torch.zeros(width),
+        "proj.weight": noise(tokens * CROSS, image_width),
+        "proj.bias": noise(tokens * CROSS),
+        "norm.weight": noise(CROSS),
+        "norm.bias": noise(CROSS),
     }
-    return {"image_proj": projection, "ip_adapter": layers}
+    return {"image_proj": projection, "ip_adapter": weights}
 
 
-def test_an_ip_adapter_loaded_scaled_and_unloaded(pipe, whole):
+def image_encoder(width: int = 24) -> Any:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "intermediate_size": 37, "projection_dim": 32, "image_size": 32, "patch_size": 8}
-    encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(num_attention_heads=4, num_hidden_layers=2, **sizes))
-    weights = ip_adapter(whole.unet)
-    for each in (pipe, whole):
-        each.register_modules(image_encoder=encoder.eval(), feature_extractor=CLIPImageProcessor(size=32, crop_size=32))
-        each.load_ip_adapter(copy.deepcopy(weights), subfolder="", weight_name="x", image_encoder_folder=None)
+    config = CLIPVisionConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16,
+        projection_dim=width,
+    )  # fmt: skip
+    return CLIPVisionModelWithProjection(config).eval()
+
+
+def test_an_ip_adapter_loaded_scaled_and_unloaded(both):
+    streamed, stock = both
+    plain, weights, encoder = images(stock), ip_adapter(stock.unet), image_encoder()
+    meter = streamed.streaming.activations("unet")
+    before = meter_reading(streamed, meter)
+    for pipe in (streamed, stock):
+        pipe.register_modules(image_encoder=encoder, feature_extractor=CLIPImageProcessor(size=32, crop_size=32))
+        pipe.load_ip_adapter(copy.deepcopy(weights), subfolder=None, weight_name=None)
     pictures = []
-    for scale in (0.7, 0.2):
-        for each in (pipe, whole):
-            each.set_ip_adapter_scale(scale)
-        assert same(pipe, whole, ip_adapter_image=PICTURE, **SIZE)
-        pictures.append(images(pipe, ip_adapter_image=PICTURE, **SIZE))
-    assert not np.array_equal(*pictures)
-    for each in (pipe, whole):
-        each.unload_ip_adapter()
-    assert same(pipe, whole, **SIZE)
+    for scale in (1.0, 0.3, {"up": {"block_0": [0.0, 1.0]}}):
+        for pipe in (streamed, stock):
+            pipe.set_ip_adapter_scale(scale)
+        pictures.append(images(stock, ip_adapter_image=PICTURE))
+        assert np.array_equal(images(streamed, ip_adapter_image=PICTURE), pictures[-1])
+    assert len({picture.tobytes() for picture in [plain, *pictures]}) == 4
+    embedding = {"image_embeds": [torch.empty(2, 1, 24, device="meta")]}
+    assert meter_reading(streamed, meter, **embedding) > before  # what the adapter computes counts
+    for pipe in (streamed, stock):
+        pipe.unload_ip_adapter()
+    assert np.array_equal(images(streamed), plain)
+    assert meter_reading(streamed, meter) == before
 
 
-@pytest.mark.parametrize("encoders", [(1,), (1, 2)])
-def test_textual_inversion_into_one_encoder_or_both_and_out_again(demo_lzr2, encoders):
-    import streamer
-    from tests.streamer.models.pairs import BUDGET, whole_pipeline
+def meter_reading(pipe: Any, meter: Any, **conditions: Any) -> int:
+    time, text = torch.empty(2, 6, device="meta"), torch.empty(2, 128, device="meta")
+    reading: int = meter(
+        (torch.empty(2, 4, 16, 16, device="meta"), torch.empty((), device="meta")),
+        {
+            "encoder_hidden_states": torch.empty(2, 77, CROSS, device="meta"),
+            "added_cond_kwargs": {"text_embeds": text, "time_ids": time, **conditions},
+        },
+    )
+    return reading
 
-    torch.manual_seed(0)
-    pipe = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
-    whole = whole_pipeline()
-    before = images(whole, **SIZE)
-    for number in encoders:
-        names = {1: ("text_encoder", "tokenizer"), 2: ("text_encoder_2", "tokenizer_2")}[number]
-        width = getattr(whole, names[0]).config.hidden_size
-        vectors = {"vectors": torch.randn(2, width)}
-        for each in (pipe, whole):
-            encoder, tokenizer = (getattr(each, name) for name in names)
-            each.load_textual_inversion(vectors, token="<thing>", text_encoder=encoder, tokenizer=tokenizer)
-    assert same(pipe, whole, prompt="<thing> sun", **SIZE)
-    assert same(pipe, whole, **SIZE)
-    assert not np.array_equal(images(pipe, prompt="<thing> sun", **SIZE), before)
-    for number in encoders:
-        for each in (pipe, whole):
-            encoder, tokenizer = (
-                getattr(each, name + ("_2" if number == 2 else "")) for name in ("text_encoder", "tokenizer")
-            )
-            each.unload_textual_inversion("<thing>", text_encoder=encoder, tokenizer=tokenizer)
-    assert np.array_equal(images(pipe, **SIZE), before)
-    pipe.streaming.close()
+
+def test_textual_inversion_of_both_encoders_loaded_and_unloaded(both):
+    ours, theirs = both
+    plain = images(theirs)
+    generator = torch.Generator().manual_seed(0)
+    vectors = {"": torch.randn(2, 64, generator=generator), "_2": torch.randn(2, 128, generator=generator)}
+    for pipe in both:
+        for suffix, vector in vectors.items():
+            names = {name: getattr(pipe, name + suffix) for name in ("tokenizer", "text_encoder")}
+            pipe.load_textual_inversion({"<mine>": vector}, token="<mine>", **names)
+    arguments = {"prompt": "sun in the style of <mine>", "negative_prompt": "star"}
+    want = images(theirs, **arguments)
+    assert np.array_equal(images(ours, **arguments), want)
+    assert np.array_equal(images(ours, **arguments), want)
+    assert not np.array_equal(want, images(theirs, prompt="sun in the style of", negative_prompt="star"))
+    assert ours.text_encoder.get_input_embeddings().weight.isfinite().all()
+    for pipe in both:
+        for suffix in vectors:
+            names = {name: getattr(pipe, name + suffix) for name in ("tokenizer", "text_encoder")}
+            pipe.unload_textual_inversion("<mine>", **names)
+    assert np.array_equal(images(ours), plain)
+    assert len(ours.tokenizer) == len(theirs.tokenizer)
+
+
+def test_embeddings_stream_until_somebody_asks_for_them(both):
+    ours, theirs = both
+    images(ours)
+    streams = [len(ours.streaming.handles[part].plan.blocks[0].tensors) for part in ("text_encoder", "text_encoder_2")]
+    asked = ours.text_encoder_2.get_input_embeddings().weight
+    assert torch.equal(asked, theirs.text_encoder_2.get_input_embeddings().weight)
+    now = [len(ours.streaming.handles[part].plan.blocks[0].tensors) for part in ("text_encoder", "text_encoder_2")]
+    assert (now[0], now[1]) == (streams[0], streams[1] - 1)
+    assert same(ours, theirs)
+    assert torch.equal(asked, theirs.text_encoder_2.get_input_embeddings().weight)

@@ -1,175 +1,254 @@
-"""What programs do with a pipeline, done with a streamed one: the same pictures, or words that say what to do."""
+"""Refiners, schedulers, compilers, threads and offloading with streamed pipelines: the stock one's pixels."""
 
 from __future__ import annotations
 
-import threading
+import copy
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import accelerate
 import numpy as np
 import pytest
 import torch
-from accelerate.hooks import remove_hook_from_module
-from diffusers import StableDiffusionXLImg2ImgPipeline
+from accelerate import cpu_offload_with_hook
+from diffusers import (
+    AutoPipelineForImage2Image,
+    EulerDiscreteScheduler,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.hooks import apply_group_offloading
 from diffusers.models.attention_processor import AttnProcessor
 
 import streamer
-from streamer.errors import EngineBusyError, EvictedWeightsError
-from tests.streamer.models.pairs import BUDGET, SIZE, images, quiet, same, whole_pipeline
+from streamer.errors import EvictedWeightsError, SettingError
+from tests.streamer.models.drawing_alike import BUDGET, CALL, DEMO, PICTURE, images, quiet, same
+from tests.streamer.models.live_memory import LiveMemory
 
-SCHEDULERS = (
-    "DDIMScheduler", "DDPMScheduler", "DEISMultistepScheduler", "DPMSolverMultistepScheduler",
-    "DPMSolverSinglestepScheduler", "EulerAncestralDiscreteScheduler", "EulerDiscreteScheduler",
-    "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", "UniPCMultistepScheduler",
-)  # fmt: skip
-NOT_FOR_THIS_MODEL = {
-    "DPMSolverSDEScheduler": "needs torchsde",
-    "LMSDiscreteScheduler": "needs scipy",
-    "PNDMScheduler": "another length of its own betas",
-    "EDMEulerScheduler": "another parametrisation: no timesteps",
-}
+SCHEDULERS = sorted(EulerDiscreteScheduler().compatibles, key=lambda kind: kind.__name__)
+KARRAS = {"EDMEulerScheduler": {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}}  # it takes no None
 
 
-def test_the_schedulers_below_are_all_that_diffusers_calls_compatible(pipe):
-    assert {kind.__name__ for kind in pipe.scheduler.compatibles} == {*SCHEDULERS, *NOT_FOR_THIS_MODEL}
+@pytest.fixture(scope="module")
+def refiner_directory(tmp_path_factory) -> Path:
+    """A model as SDXL's refiner: the second text encoder alone, another U-Net, and scores of how pictures look."""
+    root = tmp_path_factory.mktemp("refiner")
+    shutil.copytree(DEMO, root, dirs_exist_ok=True)
+    for part in ("text_encoder", "tokenizer", "unet"):
+        shutil.rmtree(root / part)
+    index = json.loads((root / "model_index.json").read_text())
+    index |= {"_class_name": "StableDiffusionXLImg2ImgPipeline", "requires_aesthetics_score": True}
+    index |= {"text_encoder": [None, None], "tokenizer": [None, None]}
+    (root / "model_index.json").write_text(json.dumps(index))
+    config = json.loads((Path(DEMO) / "unet" / "config.json").read_text())
+    config |= {"cross_attention_dim": 128, "projection_class_embeddings_input_dim": 5 * 32 + 128}
+    torch.manual_seed(0)
+    UNet2DConditionModel.from_config(config).save_pretrained(root / "unet")
+    return root
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
-def test_every_scheduler(pipe, whole, name):
-    kind = next(kind for kind in pipe.scheduler.compatibles if kind.__name__ == name)
-    before = [(each, each.scheduler) for each in (pipe, whole)]
-    for each, scheduler in before:
-        each.scheduler = kind.from_config(scheduler.config)
-    try:
-        assert same(pipe, whole, num_inference_steps=3, **SIZE)
-    finally:
-        for each, scheduler in before:
-            each.scheduler = scheduler
+def handed_over(base: Any, refiner: Any) -> np.ndarray:
+    latents = images(base, denoising_end=0.5, num_inference_steps=4, output_type="latent")
+    arguments = {"image": torch.as_tensor(latents), "denoising_start": 0.5, "num_inference_steps": 4}
+    return images(refiner, width=None, height=None, **arguments)
 
 
-def test_attention_processors_are_swapped_and_put_back(pipe, whole):
-    before = [(each.unet, each.unet.attn_processors) for each in (pipe, whole)]
-    for swap in (lambda unet: unet.set_attn_processor(AttnProcessor()), lambda unet: unet.set_default_attn_processor()):
-        for unet, _ in before:
-            swap(unet)
-        assert same(pipe, whole, **SIZE)
-    for unet, processors in before:
-        unet.set_attn_processor(processors)
-    assert same(pipe, whole, **SIZE)
-
-
-def test_a_refiner_takes_over_in_the_middle(pipe, whole, demo_lzr2):
-    refiner = quiet(
-        streamer.load_pipeline(
-            weights=demo_lzr2, pipeline_class=StableDiffusionXLImg2ImgPipeline, vram_budget=BUDGET, device="cpu"
-        )
-    )
-    stock = quiet(StableDiffusionXLImg2ImgPipeline.from_pipe(whole))
-
-    def refined(base: Any, second: Any) -> np.ndarray:
-        latents = images(base, denoising_end=0.5, output_type="latent", num_inference_steps=4, **SIZE)
-        return images(second, image=latents, denoising_start=0.5, num_inference_steps=4)
-
-    want = refined(whole, stock)
-    assert np.array_equal(refined(pipe, refiner), want)
-    # Its weights are the base's: handing over changes nothing.
-    assert np.array_equal(images(pipe, num_inference_steps=4, **SIZE), want)
+@contextmanager
+def refining(streamed: Any, directory: Path) -> Any:
+    kind = StableDiffusionXLImg2ImgPipeline
+    share = streamed.streaming
+    refiner = quiet(streamer.load_pipeline(str(directory), pipeline_class=kind, share=share, device="cpu"))
+    yield refiner
     refiner.streaming.close()
 
 
-def in_thread(action: Any, into: list[Any]) -> threading.Thread:
-    def run() -> None:
-        try:
-            into.append(action())
-        except Exception as error:  # noqa: BLE001 - compared
-            into.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
-def test_a_picture_is_drawn_in_another_thread_than_loaded_it(pipe, whole):
-    made: list[Any] = []
-    in_thread(lambda: images(pipe, **SIZE), made).join()
-    assert np.array_equal(made[0], images(whole, **SIZE))
-
-
-def test_two_threads_at_once_are_told_and_never_given_a_wrong_picture(pipe, whole):
-    want = images(whole, **SIZE)
-    inside, go_on = threading.Event(), threading.Event()
-
-    def hold(*_: object) -> None:
-        inside.set()
-        assert go_on.wait(60)
-
-    hook = pipe.unet.mid_block.register_forward_pre_hook(hold)
-    first: list[Any] = []
-    thread = in_thread(lambda: images(pipe, **SIZE), first)
-    assert inside.wait(60)
-    second: list[Any] = []
-    in_thread(lambda: images(pipe, **SIZE), second).join()
-    hook.remove()
-    go_on.set()
-    thread.join()
-    assert isinstance(second[0], EngineBusyError)
-    assert np.array_equal(first[0], want)
-    assert same(pipe, whole, **SIZE)
+def test_a_refiner_takes_over_and_both_have_one_budget(streamed, stock, refiner_directory):
+    theirs = quiet(
+        StableDiffusionXLImg2ImgPipeline.from_pretrained(
+            refiner_directory, torch_dtype=torch.float32, add_watermarker=False
+        )
+    )
+    want = handed_over(stock, theirs)
+    budget = streamed.streaming.budget_nbytes
+    with refining(streamed, refiner_directory) as refiner:
+        assert refiner.streaming.share is streamed.streaming.share
+        held = []
+        handles = [*streamed.streaming.handles.values(), *refiner.streaming.handles.values()]
+        watches = [
+            module.register_forward_hook(lambda *_: held.append(sum(each.device_nbytes for each in handles)))
+            for pipe in (streamed, refiner)
+            for module in (pipe.unet, pipe.text_encoder_2, pipe.vae.decoder)
+        ]
+        for _ in range(2):
+            assert np.array_equal(handed_over(streamed, refiner), want)
+        for watch in watches:
+            watch.remove()
+        with LiveMemory() as live:
+            handed_over(streamed, refiner)
+    assert 0 < max(held) <= budget
+    assert max(held) < live.peak_nbytes <= budget  # activations count
+    assert same(streamed, stock)  # and without the refiner again
 
 
-@pytest.mark.parametrize("backend", ["eager", "inductor"])
-def test_a_compiled_block_gives_what_it_gives_in_a_whole_pipeline(demo_lzr2, backend):
+def test_what_shares_a_budget_has_none_of_its_own(streamed, refiner_directory):
+    with pytest.raises(SettingError, match="nbytes"):
+        streamer.load_pipeline(str(refiner_directory), share=streamed.streaming, vram_budget="1GB", device="cpu")
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS, ids=lambda kind: kind.__name__)
+def test_every_scheduler(streamed, stock, kind):
+    before = stock.scheduler
+    config = dict(before.config) | KARRAS.get(kind.__name__, {})
+    try:
+        schedulers = [kind.from_config(config) for _ in range(2)]
+    except ImportError as error:
+        pytest.skip(f"as in a stock pipeline: {error}")
+    for pipe, scheduler in zip((streamed, stock), schedulers, strict=True):
+        pipe.scheduler = scheduler
+    try:
+        assert same(streamed, stock, num_inference_steps=4, guidance_scale=1.0)
+    finally:
+        for pipe in (streamed, stock):
+            pipe.scheduler = type(before).from_config(before.config)
+
+
+def test_attention_is_computed_by_another_processor_and_by_the_default_again(streamed, stock):
+    meter = streamed.streaming.activations("unet")
+    plain, known, before = images(stock), [], [dict(pipe.unet.attn_processors) for pipe in (streamed, stock)]
+    inputs = {"encoder_hidden_states": torch.empty(2, 77, 192, device="meta")}
+    inputs["added_cond_kwargs"] = {
+        "text_embeds": torch.empty(2, 128, device="meta"),
+        "time_ids": torch.empty(2, 6, device="meta"),
+    }
+    for processor in (None, AttnProcessor()):
+        for pipe in (streamed, stock):
+            if processor is not None:
+                pipe.unet.set_attn_processor(processor)
+        known.append(meter((torch.empty(2, 4, 64, 64, device="meta"), torch.empty((), device="meta")), inputs))
+        assert same(streamed, stock)
+    assert known[1] > 1.5 * known[0]  # this one writes its scores out, and the budget counts them
+    for pipe in (streamed, stock):
+        pipe.unet.set_default_attn_processor()
+    assert same(streamed, stock)
+    for pipe, processors in zip((streamed, stock), before, strict=True):
+        pipe.unet.set_attn_processor(processors)
+    assert np.array_equal(images(streamed), plain)
+
+
+@pytest.fixture
+def fresh(demo_lzr2) -> Iterator[tuple[Any, Any]]:
+    """A streamed pipeline and a stock one that a test may change for good; and a compiler that knows nothing."""
+    torch.compiler.reset()
+    theirs = quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=torch.float32, add_watermarker=False))
     ours = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
-    theirs = whole_pipeline()
-    for each in (ours, theirs):
-        each.unet.mid_block.attentions[0].transformer_blocks[0].compile(backend=backend)
-    for _ in range(2):
-        assert same(ours, theirs, **SIZE)
+    yield ours, theirs
     ours.streaming.close()
-    torch._dynamo.reset()
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_blocks_are_compiled_whole_and_the_hooks_are_not(fresh, backend):
+    for pipe in fresh:
+        pipe.unet.compile_repeated_blocks(backend=backend, fullgraph=True)
+    for _ in range(2):
+        assert same(*fresh)
+
+
+@pytest.mark.slow
+def test_a_unet_compiled_as_a_whole_breaks_its_graph_at_the_hooks(fresh, stock):
+    ours, _ = fresh
+    ours.unet = torch.compile(ours.unet, backend="aot_eager")
+    for _ in range(2):
+        assert same(ours, stock)
+
+
+def test_a_picture_drawn_in_another_thread(streamed, stock):
+    with ThreadPoolExecutor(1) as thread:
+        assert np.array_equal(thread.submit(images, streamed).result(), images(stock))
+
+
+def test_pictures_drawn_in_two_threads_at_once(streamed, stock, demo_lzr2):
+    other = quiet(StableDiffusionXLPipeline.from_pipe(streamed))
+    # These have a state of their own.
+    other.scheduler = type(stock.scheduler).from_config(stock.scheduler.config)
+    other.tokenizer, other.tokenizer_2 = copy.deepcopy((streamed.tokenizer, streamed.tokenizer_2))
+    prompts = {"sun": streamed, "star": other}
+    want = {prompt: drawn(stock, prompt) for prompt in prompts}
+    for _ in range(2):
+        with ThreadPoolExecutor(2) as threads:
+            made = {prompt: threads.submit(drawn, pipe, prompt) for prompt, pipe in prompts.items()}
+        assert all(np.array_equal(made[prompt].result(), want[prompt]) for prompt in prompts)
+
+
+def drawn(pipe: Any, prompt: str) -> np.ndarray:
+    """Without touching the generator that all threads have in common."""
+    made: np.ndarray = pipe(generator=torch.Generator("cpu").manual_seed(1), **(CALL | {"prompt": prompt})).images
+    return made
 
 
 @pytest.mark.parametrize(
-    ("action", "words"),
+    "offload",
     [
-        (lambda p: p.fuse_qkv_projections(), "same without"),
-        (lambda p: p.unet.enable_group_offload(torch.device("cpu")), "smaller vram_budget"),
-        (lambda p: p.unet.enable_layerwise_casting(torch.float16), "smaller vram_budget"),
-        (lambda p: accelerate.cpu_offload(p.unet, execution_device=torch.device("cpu")), "weight file itself"),
-        (lambda p: accelerate.disk_offload(p.unet, "never", execution_device=torch.device("cpu")), "weight file"),
-        # What enable_model_cpu_offload and enable_sequential_cpu_offload begin with on a GPU.
-        (lambda p: p.to("meta"), "enable_model_cpu_offload"),
+        lambda p: p.fuse_qkv_projections(),
+        lambda p: p.fuse_qkv_projections(unet=False),
+        lambda p: p.enable_group_offload(torch.device("cpu"), offload_type="leaf_level"),
+        lambda p: p.unet.enable_group_offload(torch.device("cpu"), offload_type="leaf_level"),
+        lambda p: p.unet.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32),
+        lambda p: p.enable_sequential_cpu_offload(device="meta"),
+        lambda p: StableDiffusionXLImg2ImgPipeline.from_pipe(p, torch_dtype=torch.float16),
     ],
-    ids=["fused projections", "groups", "casting", "accelerate", "disk", "model"],
 )
-def test_other_ways_to_save_memory_are_refused_and_change_nothing(pipe, whole, action, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(EvictedWeightsError, match=words):
-        action(pipe)
-    assert same(pipe, whole, num_inference_steps=1, **SIZE)
+def test_what_would_rewrite_or_move_the_weights_is_refused(streamed, stock, offload):
+    with pytest.raises(EvictedWeightsError, match=r"[Ll]eave|vram_budget|dtype="):
+        offload(streamed)
+    assert same(streamed, stock)
 
 
-def test_a_hook_that_would_move_a_streamed_module_is_told_at_its_forward(pipe, whole):
-    accelerate.cpu_offload_with_hook(pipe.unet, execution_device="meta")
-    with pytest.raises(EvictedWeightsError, match="enable_model_cpu_offload"):
-        images(pipe, **SIZE)
-    remove_hook_from_module(pipe.unet, recurse=True)
-    assert same(pipe, whole, **SIZE)
+@pytest.mark.parametrize(
+    "offload",
+    [
+        lambda p: p.enable_model_cpu_offload(device="cpu"),  # with no device given it asks for a GPU
+        lambda p: cpu_offload_with_hook(p.unet, torch.device("cpu")),
+    ],
+    ids=["the pipeline", "its U-Net"],
+)
+def test_hooks_that_move_weights_about_are_found_before_the_forward(streamed, stock, offload):
+    offload(streamed)
+    with pytest.raises(EvictedWeightsError, match=r"remove_all_hooks\(\) .* vram_budget"):
+        images(streamed)
+    streamed.remove_all_hooks()
+    assert same(streamed, stock)
 
 
-def test_tiles_and_slices_of_the_vae(pipe, whole):
-    for each in (pipe, whole):
-        each.vae.enable_tiling()
-        each.vae.enable_slicing()
-    assert same(pipe, whole, **(SIZE | {"width": 96}))
-    for each in (pipe, whole):
-        each.vae.disable_tiling()
-        each.vae.disable_slicing()
-    assert same(pipe, whole, **SIZE)
+def test_a_text_encoder_offloaded_in_groups_is_found_before_the_forward(fresh):
+    ours, _ = fresh
+    apply_group_offloading(ours.text_encoder, torch.device("cpu"), offload_type="leaf_level")
+    with pytest.raises(EvictedWeightsError, match="Load the model again"):
+        images(ours)
 
 
-def test_switching_classes_makes_no_second_copy(pipe, whole):
-    other = quiet(StableDiffusionXLImg2ImgPipeline.from_pipe(pipe))
-    assert all(getattr(other, name) is getattr(pipe, name) for name in ("unet", "vae", "text_encoder"))
-    assert pipe.to("cpu") is pipe
-    assert same(pipe, whole, **SIZE)
+def test_the_vae_decodes_in_tiles_or_slices_where_the_program_says_so(streamed, stock):
+    arguments = {"width": 128, "height": 80}
+    whole = images(stock, **arguments)
+    for pipe in (streamed, stock):
+        pipe.vae.enable_tiling()
+    tiled = images(stock, **arguments)
+    assert np.array_equal(images(streamed, **arguments), tiled)
+    for pipe in (streamed, stock):
+        pipe.vae.disable_tiling()
+    assert np.array_equal(images(streamed, **arguments), whole)
+    assert not np.array_equal(whole, tiled)
+
+
+def test_pipelines_of_the_same_parts_are_made_to_and_fro(streamed, stock):
+    arguments = {"image": PICTURE, "strength": 0.7, "num_inference_steps": 4, "width": None, "height": None}
+    one, other = (quiet(AutoPipelineForImage2Image.from_pipe(pipe)) for pipe in (streamed, stock))
+    assert same(one, other, **arguments)
+    back = quiet(StableDiffusionXLPipeline.from_pipe(one))
+    assert back.unet is streamed.unet
+    assert same(back.to("cpu"), stock)

@@ -92,8 +92,7 @@ def entered(pipeline: StreamedPipeline, needed_nbytes: int) -> tuple[list[int], 
     """Bytes of activations that each of the U-Net's forwards was entered with, if so many are counted."""
     parts = pipeline.parts
     counted = Counted(needed_nbytes)
-    parts._peaks = counted
-    parts._measure("unet", pipeline.pipe.unet)
+    parts._members["unet"]._measure(parts._handles["unet"], pipeline.pipe.unet, counted)
     seen: list[int] = []
     enter = parts.share.enter
 

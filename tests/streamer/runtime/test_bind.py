@@ -55,3 +55,15 @@ def test_binding_twice_keeps_the_first_and_unbinding_all_leaves_nothing():
     binder.unbind_all()
     binder.unbind(0)
     assert all(torch.isnan(layer.weight).all() for layer in layers)
+
+
+def test_what_is_dropped_is_bound_no_more():
+    layer = nn.Linear(3, 2)
+    binder = Binder([block_of(layer)], CPU, torch.float32)
+    binder.drop({"weight"})
+    layer.weight.data = torch.ones(2, 3)
+    binder.bind(0, [torch.zeros(2)])
+    assert torch.equal(layer.bias, torch.zeros(2))
+    binder.unbind_all()
+    assert torch.isnan(layer.bias).all()
+    assert torch.equal(layer.weight, torch.ones(2, 3))

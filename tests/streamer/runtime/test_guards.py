@@ -74,3 +74,20 @@ def test_removed_it_is_as_before_and_others_of_its_class_never_changed(module):
     guards.remove()
     assert copy.deepcopy(module).half().weight.dtype == torch.float16
     module.fuse_lora()
+
+
+class Diffusers(WithAdapter):
+    def fuse_qkv_projections(self) -> None:
+        """As diffusers' models have them."""
+
+    enable_group_offload = enable_layerwise_casting = fuse_qkv_projections
+
+
+@pytest.mark.parametrize("name", ["fuse_qkv_projections", "enable_group_offload", "enable_layerwise_casting"])
+def test_what_would_rewrite_weights_is_refused_where_there_is_such_a_thing(name):
+    module = Diffusers(2, 2)
+    guards = Guards(module, CPU, torch.float32)
+    with pytest.raises(EvictedWeightsError, match=rf"Leave {name}\(\) out"):
+        getattr(module, name)()
+    guards.remove()
+    getattr(module, name)()

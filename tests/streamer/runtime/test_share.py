@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.errors import EngineBusyError, PartBudgetError
+from streamer.errors import PartBudgetError
 from streamer.runtime.share import SharedBudget
 
 
@@ -22,7 +22,6 @@ class FakeMember:
     device_nbytes: int = 0
     budgets: list[int] = field(default_factory=list)
     shrunk: int | None = None
-    busy: bool = False
 
     def set_budget(self, nbytes: int) -> None:
         assert nbytes >= self.smallest_nbytes
@@ -35,10 +34,6 @@ class FakeMember:
 
     def suspend(self) -> None:
         self.device_nbytes = 0
-
-    def require_idle(self) -> None:
-        if self.busy:
-            raise EngineBusyError
 
     def run(self) -> None:
         self.device_nbytes = min(self.total_nbytes, self.budget_nbytes)
@@ -142,12 +137,30 @@ def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
     assert a.budget_nbytes == 37
 
 
-def test_no_member_begins_while_another_thread_runs_one():
-    running, waiting = FakeMember(10, 5, busy=True), FakeMember(10, 5)
-    share = sharing(100, running=running, waiting=waiting)
-    with pytest.raises(EngineBusyError):
-        share.enter("waiting", 0)
-    assert (waiting.budgets, running.budgets) == ([], [])
-    running.busy = False
-    share.enter("waiting", 0)
-    assert waiting.budgets == [10]
+def test_names_are_unique_and_members_that_are_gone_do_not_count():
+    a, b = FakeMember(10, 1, device_nbytes=10), FakeMember(10, 1, device_nbytes=10)
+    share = SharedBudget(20)
+    assert [share.add("x", a), share.add("x", b)] == ["x", "x (2)"]
+    share.enter("x", 0)
+    assert b.device_nbytes == 10
+    share.enter("x", 5)
+    assert b.device_nbytes == 0
+    del b
+    c = FakeMember(10, 1)
+    assert share.add("x", c) == "x (2)"
+
+
+class Owner:
+    pass
+
+
+def test_of_several_owners_the_one_that_needs_most_has_it_reserved():
+    a, one, other = FakeMember(100, 10), Owner(), Owner()
+    share = sharing(100, 10, a=a)
+    share.reserve(one, 20)
+    share.reserve(other, 30)
+    assert (share.reserved_nbytes, share.room(5), share.smallest("a", 5)) == (40, 55, 55)
+    share.reserve(other, 5)
+    assert share.reserved_nbytes == 30
+    del one
+    assert share.reserved_nbytes == 15

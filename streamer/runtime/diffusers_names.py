@@ -1,0 +1,32 @@
+"""What is known of diffusers' inside: how a module that it offloads in groups is told, and who asks for keys only."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+from torch import nn
+
+_OFFLOADING = "group_offloading"  # the hook's name
+_LOOKS_UP_KEYS = "_maybe_expand_lora_scales_for_one_adapter"
+
+
+def is_offloaded_in_groups(module: nn.Module) -> bool:
+    """Whether diffusers moves the module's weights in groups: its own hooks are also there for other things."""
+    return any(_is_offloaded(each) for each in (module, *module.children()))
+
+
+def _is_offloaded(module: nn.Module) -> bool:
+    registry: Any = getattr(module, "_diffusers_hook", None)
+    return registry is not None and registry.get_hook(_OFFLOADING) is not None
+
+
+def only_names_are_asked_for() -> bool:
+    """Whether a state dict is made for its keys: scales by block, of an IP-Adapter or a LoRA, are looked up in them."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == _LOOKS_UP_KEYS:
+            return True
+        frame = frame.f_back
+    return False

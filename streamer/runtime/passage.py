@@ -1,0 +1,74 @@
+"""The way into a streamed module's forward and out of it: one forward at a time, and none that would go wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from streamer.errors import EvictedWeightsError
+from streamer.runtime.accelerate_names import is_moved_about
+from streamer.runtime.compiling import uncompiled
+from streamer.runtime.diffusers_names import is_offloaded_in_groups
+from streamer.runtime.gate import Gate
+
+
+class Passage:
+    """The first and the last hook of a streamed module. Made before the others are; `lead_out` follows them.
+
+    Args:
+        root: the whole module.
+
+    Attributes:
+        gate: through which each forward goes. May be set, to one that other modules share; not while a forward runs.
+    """
+
+    def __init__(self, root: nn.Module) -> None:
+        self.gate = Gate()
+        self._root = root
+        self._handles = [root.register_forward_pre_hook(uncompiled(self._enter))]
+
+    def lead_out(self) -> None:
+        """After everything else that a forward does, the next may begin."""
+        # Also when the forward raises; where it is interrupted, no hook is called.
+        self._handles.append(self._root.register_forward_hook(uncompiled(self._leave), always_call=True))
+        self._root.forward = _leaving_if_broken_off(self._root.forward, self._leave)
+
+    def remove(self) -> None:
+        """The module's forwards pass freely again."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _enter(self, *_: object) -> None:
+        self.gate.enter(self)
+        _require_no_offloading(self._root)
+
+    def _leave(self, *_: object) -> None:
+        self.gate.leave(self)
+
+
+def _leaving_if_broken_off(forward: Callable[..., Any], leave: Callable[[], None]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def forward_and_leave(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        except BaseException:
+            leave()
+            raise
+
+    return forward_and_leave
+
+
+def _require_no_offloading(root: nn.Module) -> None:
+    for is_offloaded, what, undo in (
+        (is_moved_about, "enable_model_cpu_offload() or the like", "Call remove_all_hooks() of the pipeline"),
+        (is_offloaded_in_groups, "enable_group_offload()", "Load the model again"),
+    ):
+        if is_offloaded(root):
+            raise EvictedWeightsError(
+                f"The weights of this module are streamed, and {what} would move them about as well.",
+                f"{undo} and leave it out: a smaller vram_budget does what it is for.",
+            )
