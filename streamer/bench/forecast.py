@@ -18,7 +18,7 @@ from streamer.models.unet import unet_blocks
 from streamer.models.unet_inputs import StepShape
 from streamer.plan import Block, Plan, make_plan, smallest_budget
 from streamer.plan.thresholds import thresholds
-from streamer.runtime.attach import as_planned
+from streamer.runtime.assembly import as_planned
 from streamer.runtime.keeping import Keeping, keep_by
 from streamer.sources.base import WeightSource
 

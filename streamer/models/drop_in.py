@@ -14,6 +14,7 @@ from torch import nn
 from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
 from streamer.models.blocks import find_blocks
 from streamer.models.device import choose_device, compute_type, decode_workers
+from streamer.models.embeddings import release_before_resizing
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.parts import PipelineParts
 from streamer.models.pipeline import load_rest
@@ -165,9 +166,11 @@ def attach(
     workers = decode_workers(where) if threads is None else threads
     settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
     blocks = find_blocks(module, _BLOCK_KINDS)
-    return attach_blocks(
+    handle = attach_blocks(
         module, blocks, in_order_of_tree(blocks), opened, settings, where, dtype or compute_type(where)
     )
+    release_before_resizing(module, handle)
+    return handle
 
 
 def _options(

@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from streamer.config import StreamSettings
 from streamer.errors import ModelError
 from streamer.models.blocks import find_blocks
+from streamer.models.embeddings import release_before_resizing
 from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import in_order_of_tree
 from streamer.runtime.attach import StreamHandle, attach
@@ -84,7 +85,9 @@ def stream_text_encoder(
                 owner._buffers[key] = buffer.to(device)
     blocks = find_blocks(encoder, ("CLIPEncoderLayer",))
     order = in_order_of_tree(blocks)
-    return attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+    handle = attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)
+    release_before_resizing(encoder, handle)
+    return handle
 
 
 def _other_keys(key: str) -> tuple[str, ...]:

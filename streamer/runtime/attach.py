@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -11,11 +12,10 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings, parse_size
-from streamer.plan import Block, Plan, lay_out, make_plan
-from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
+from streamer.plan import Plan
+from streamer.runtime.assembly import Assembly, Streaming
+from streamer.runtime.bind import ModuleBlock, ParameterPlace
 from streamer.runtime.engine import Engine
-from streamer.runtime.guards import Guards
-from streamer.runtime.hooks import StreamHooks
 from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.stats import StreamStats
@@ -28,14 +28,20 @@ class StreamHandle:
     After `close` the module can't run; its parameters are placeholders.
     """
 
-    def __init__(
-        self, engine: Engine, hooks: StreamHooks, guards: Guards, source: WeightSource, blocks: Sequence[ModuleBlock]
-    ) -> None:
-        self._engine = engine
-        self._hooks = hooks
-        self._guards = guards
-        self._source = source
-        self._blocks = tuple(blocks)
+    def __init__(self, streaming: Streaming, assembly: Assembly) -> None:
+        self._streaming = streaming
+        self._assembly = assembly
+        # Whoever forgets to close the handle: with the module, threads and files go too.
+        self._current = [assembly.engine]
+        weakref.finalize(streaming.root, _let_go, self._current, streaming.source)
+
+    @property
+    def _engine(self) -> Engine:
+        return self._assembly.engine
+
+    @property
+    def _source(self) -> WeightSource:
+        return self._streaming.source
 
     @property
     def stats(self) -> StreamStats:
@@ -126,13 +132,46 @@ class StreamHandle:
 
         If they can't be read or don't fit, nothing has changed. Afterwards this is closed.
         """
-        filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
-        self._engine.close()
-        self._hooks.remove()
-        self._guards.remove()
+        filled = self._filled([place for block in self._assembly.blocks for place in block.places])
+        self._assembly.undo()
         for place, values in filled:
             place.parameter.data = values
         self._source.close()
+
+    def release(self, module: nn.Module) -> None:
+        """The submodule's parameters are ordinary ones from now on, in the device's memory; the rest streams on.
+
+        For a part that a program is about to change. Not while the module runs. If the weights can't be read or don't
+        fit, nothing has changed. Without effect on what doesn't stream.
+
+        Raises:
+            EngineBusyError: another thread is in a forward.
+            StreamerError: the weights can't be read.
+        """
+        engine, blocks = self._engine, self._assembly.blocks
+        inside = {id(each) for each in module.modules()}
+        leaving = [place for block in blocks for place in block.places if id(place.owner) in inside]
+        if not leaving:
+            return
+        engine.require_idle()
+        filled = self._filled(leaving)
+        staying = [
+            replace(block, places=tuple(place for place in block.places if id(place.owner) not in inside))
+            for block in blocks
+        ]
+        numbers = [i for i, block in enumerate(staying) if block.places or block.pinned]
+        order = [numbers.index(i) for i in engine.plan.order if i in numbers]
+        settings = replace(self._streaming.settings, vram_budget_nbytes=engine.budget_nbytes)
+        asleep = not engine.device_nbytes
+        self._assembly.undo()
+        for place, values in filled:
+            place.parameter.data = values
+        self._streaming = replace(self._streaming, settings=settings)
+        self._assembly = Assembly(self._streaming, [staying[i] for i in numbers], order, asleep=asleep)
+        self._current[:] = [self._assembly.engine]
+
+    def _filled(self, places: Sequence[ParameterPlace]) -> list[tuple[ParameterPlace, torch.Tensor]]:
+        return [(place, _read(self._source, place)) for place in places]
 
     def record(self) -> SpanRecorder:
         """From now on everything is noted with its times, for a trace; a later call gives the same recorder."""
@@ -166,28 +205,6 @@ class StreamHandle:
         self.close()
 
 
-def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype, packed: WeightSource | None = None) -> list[Block]:
-    """The blocks as the plan sees them, in the same numbering.
-
-    Args:
-        blocks: a partition of a module's parameters.
-        dtype: to compute in.
-        packed: gives the weights in a form that the device expands; None: it doesn't.
-    """
-    itemsize = torch.empty((), dtype=dtype).element_size()
-    return [
-        lay_out(
-            block.name,
-            [(place.key, place.shape) for place in block.places],
-            itemsize,
-            pinned=block.pinned,
-            runway=block.runway,
-            inflated=[packed.info(place.key).inflated for place in block.places] if packed is not None else (),
-        )
-        for block in blocks
-    ]
-
-
 def attach(
     root: nn.Module,
     blocks: Sequence[ModuleBlock],
@@ -218,20 +235,10 @@ def attach(
     Raises:
         BudgetError: the budget can't hold the largest block.
     """
-    engine: Engine | None = None
+    streaming = Streaming(root, source, settings, device, dtype, on_forward, keeps_type)
     try:
-        planned = as_planned(blocks, dtype, source if settings.decodes_on(device.type) else None)
-        # The plan first: if the budget can't work, the module keeps its weights.
-        plan = make_plan(planned, order, settings.vram_budget_nbytes)
-        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
-        hooks = StreamHooks(root, blocks, engine, on_forward)
-        guards = Guards(root, device, dtype, keeps_type=keeps_type)
-        # Whoever forgets to close the handle: with the module, threads and files go too.
-        weakref.finalize(root, _let_go, engine, source)
-        return StreamHandle(engine, hooks, guards, source, blocks)
+        return StreamHandle(streaming, Assembly(streaming, blocks, order, asleep=asleep))
     except BaseException:
-        if engine is not None:
-            engine.close()
         source.close()
         raise
 
@@ -243,6 +250,7 @@ def _read(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
     return values.to(place.parameter.device)
 
 
-def _let_go(engine: Engine, source: WeightSource) -> None:
-    engine.close()
+def _let_go(current: Sequence[Engine], source: WeightSource) -> None:
+    for engine in current:
+        engine.close()
     source.close()

@@ -161,7 +161,7 @@ class Engine:
         self._stepping.end()
 
     def leave_step(self) -> None:
-        """The forward is over, however it ended; without effect after `end_step`."""
+        """The forward is over, however it ended."""
         self._stepping.end()
 
     def acquire(self, block: int) -> None:
@@ -182,7 +182,7 @@ class Engine:
                 self._changed.notify_all()  # where everything stays, a turn gives nobody work
         while (there := self._taken(block)) is None:
             if not self._settings.workers:
-                self._load_inline()
+                self._load_inline(block)
         upload, views = there
         upload.before_use(block)
         self._binder.bind(block, views)
@@ -228,12 +228,13 @@ class Engine:
                 self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
             return None
 
-    def _load_inline(self) -> None:
+    def _load_inline(self, block: int) -> None:
         with self._lock:
             claim = self._claim()
-        if claim is None:
-            raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
-        self._load(claim)
+            if claim is None and self._schedule.states[block] is BlockState.EMPTY:
+                raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
+        if claim is not None:
+            self._load(claim)
 
     def set_budget(self, nbytes: int, *, now: bool = False) -> None:
         """From the next step on no more weights than this are on the device. Any thread.

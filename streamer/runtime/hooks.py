@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from streamer.errors import EvictedWeightsError
@@ -52,25 +53,31 @@ class StreamHooks:
         self._root.__dict__.pop("forward", None)
 
 
+def _as_it_is(hook: Callable[..., None]) -> Callable[..., None]:
+    """Never traced by torch.compile: what a hook does to parameters must be seen by what is compiled after it."""
+    untraced: Callable[..., None] = torch.compiler.disable(hook)
+    return untraced
+
+
 def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call(number)
 
-    return hook
+    return _as_it_is(hook)
 
 
 def _told(on_forward: OnForward) -> Callable[..., None]:
     def hook(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         on_forward(args, kwargs)
 
-    return hook
+    return _as_it_is(hook)
 
 
 def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
     def hook(*_: Any) -> None:
         call()
 
-    return hook
+    return _as_it_is(hook)
 
 
 def _no_state_dict(*_: Any) -> None:

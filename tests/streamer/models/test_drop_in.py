@@ -18,46 +18,12 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from PIL import Image
 from safetensors.torch import save_file
 
 import streamer
 from streamer.errors import BudgetError, EvictedWeightsError, WeightsMismatchError
-from streamer.models.demo import demo_directory
+from tests.streamer.models.pairs import BUDGET, DEMO, MASK, PICTURE, SIZE, images, quiet, same, whole_pipeline
 from tests.streamer.tower import Tower, prefetch_threads
-
-DEMO = str(demo_directory())
-BUDGET = "12MB"
-CALL: dict[str, Any] = {"prompt": "sun", "num_inference_steps": 2, "guidance_scale": 2.5, "output_type": "np"}
-SIZE = {"width": 64, "height": 64}
-PICTURE = Image.fromarray((np.random.default_rng(0).random((64, 64, 3)) * 255).astype("uint8"))
-MASK = Image.fromarray((np.arange(64 * 64).reshape(64, 64) % 2 * 255).astype("uint8"))
-
-
-def quiet(pipe: Any) -> Any:
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-@pytest.fixture(scope="module")
-def whole() -> Any:
-    return quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=torch.float32, add_watermarker=False))
-
-
-@pytest.fixture(scope="module")
-def pipe(demo_lzr2) -> Any:
-    loaded = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
-    yield loaded
-    loaded.streaming.close()
-
-
-def images(pipe: Any, **arguments: Any) -> np.ndarray:
-    made: np.ndarray = pipe(generator=torch.Generator("cpu").manual_seed(1), **(CALL | arguments)).images
-    return made
-
-
-def same(a: Any, b: Any, **arguments: Any) -> bool:
-    return np.array_equal(images(a, **arguments), images(b, **arguments))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +106,7 @@ def test_a_controlnet_from_memory_and_one_that_streams(pipe, whole, tmp_path, de
 @pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
 def test_half_precision(demo_lzr2, precision):
     ours = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu", dtype=precision))
-    theirs = quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=precision, add_watermarker=False))
+    theirs = whole_pipeline(precision)
     assert same(ours, theirs, **SIZE)
     ours.streaming.close()
 

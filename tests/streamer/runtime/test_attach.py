@@ -41,3 +41,50 @@ def test_half_precision_takes_half_the_room():
     with attach(tower, tower.blocks(), order, source, StreamSettings(), cpu, torch.float16) as handle:
         assert handle.plan.total_nbytes == 512 + 6 * (512 + 512)
         assert tower.layers[0].weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_released_part_is_ordinary_and_the_rest_streams_on(workers):
+    torch.manual_seed(0)
+    tower, x = Tower(), torch.ones(1, 16)
+    with torch.no_grad():
+        want = tower(x)
+        weight = tower.layers[2].weight.clone()
+        handle, source = stream_tower(tower, StreamSettings(512 + 2 * 1536, 0, workers))
+        with handle:
+            assert torch.equal(tower(x), want)
+            handle.release(tower.layers[2])
+            handle.release(torch.nn.Linear(2, 2))
+            assert torch.equal(tower.layers[2].weight, weight)
+            assert handle.plan.total_nbytes == 512 + 5 * 1536
+            source.reads.clear()
+            for _ in range(3):
+                assert torch.equal(tower(x), want)
+            assert "layers.2.weight" not in source.reads
+            assert handle.stats.totals.surprises == 0
+            assert handle.device_nbytes <= handle.budget_nbytes == 512 + 2 * 1536
+            tower.layers[2].weight.data.mul_(2)
+            assert not torch.equal(tower(x), want)
+            handle.release(tower)
+            for _ in range(2):
+                assert not torch.equal(tower(x), want)
+            tower.layers[2].weight.data.mul_(0.5)
+            assert torch.equal(tower(x), want)
+            handle.detach()
+            handle.release(tower)
+            assert torch.equal(tower(x), want)
+
+
+def test_a_release_that_cannot_read_changes_nothing():
+    torch.manual_seed(0)
+    tower, x = Tower(), torch.ones(1, 16)
+    with torch.no_grad():
+        want = tower(x)
+        handle, source = stream_tower(tower, StreamSettings(512 + 2 * 1536, 0, 1))
+        with handle:
+            source.fails["layers.2.bias"] = OSError("gone")
+            with pytest.raises(OSError, match="gone"):
+                handle.release(tower.layers[2])
+            del source.fails["layers.2.bias"]
+            assert handle.plan.total_nbytes == 512 + 6 * 1536
+            assert torch.equal(tower(x), want)
