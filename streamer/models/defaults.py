@@ -22,7 +22,7 @@ class Defaults:
         guidance: scale of classifier-free guidance; up to 1 there is none.
         width: pixels.
         height: pixels.
-        vram_budget_nbytes: of everything on the device; None: what the machine has room for.
+        vram_budget_nbytes: of everything on a CPU; None: what the machine has room for, as on other devices.
     """
 
     steps: int = 30

@@ -26,7 +26,7 @@ from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
 from streamer.sources.base import WeightSource
 from streamer.sources.original_layout import unet_places
-from streamer.tiers.device_memory import context_nbytes
+from streamer.tiers.device_memory import taken_nbytes
 
 SDXL_BASE = "stabilityai/stable-diffusion-xl-base-1.0"
 DEMO = "demo"
@@ -149,7 +149,7 @@ def open_unet(
     try:
         _read_one(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
-        vram = options.vram_budget_nbytes or defaults.vram_budget_nbytes or _free_memory(device)
+        vram = options.vram_budget_nbytes or _default_budget(device, defaults)
         if options.ram_budget_nbytes is None:
             host = default_host_memory(device.type, vram, int(psutil.virtual_memory().available))
         else:
@@ -238,9 +238,12 @@ def _page_cache(ram_budget_nbytes: int) -> int:
     return max(0, int(psutil.virtual_memory().available) - ram_budget_nbytes) // 2
 
 
-def _free_memory(device: torch.device) -> int:
-    """A budget of what is free: of a GPU nearly all, of host memory half."""
+def _default_budget(device: torch.device, defaults: Defaults) -> int:
+    """The model's on a CPU; else what is free: of a GPU nearly all, and what this process has there already.
+
+    A model's own says what it takes itself: beside a GPU's context a small one's wouldn't be seen.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free * _OF_WHAT_IS_FREE) + context_nbytes(device)
-    return int(psutil.virtual_memory().available // 2)
+        return int(free * _OF_WHAT_IS_FREE) + taken_nbytes(device)
+    return defaults.vram_budget_nbytes or int(psutil.virtual_memory().available // 2)

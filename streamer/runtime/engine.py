@@ -224,7 +224,7 @@ class Engine:
     def _load_inline(self, block: int) -> None:
         with self._lock:
             claim = self._claim()
-            if claim is None and self._schedule.states[block] is BlockState.EMPTY:
+            if claim is None and self._schedule.states[block] is not BlockState.READY:  # nobody else loads
                 raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
         if claim is not None:
             self._load(claim)
@@ -341,9 +341,8 @@ class Engine:
         """Where there is no room for the plan that waits, one for half its weights."""
         if self._install_next_plan():
             return
-        halved = self._halve()
-        if not halved or not self._install_next_plan():
-            tried = self._budget_nbytes if halved else None
+        tried = self._budget_nbytes if self._halve() else None
+        if tried is None or not self._install_next_plan():
             raise DeviceMemoryError(tried, f"no room for {self.plan.arena_nbytes:,} bytes of weights")
 
     def _install_next_plan(self) -> bool:

@@ -21,7 +21,18 @@ def context_nbytes(device: torch.device) -> int:
     """
     if device.type != "cuda":
         return 0
-    return (min(_outside_nbytes(device), CONTEXT_NBYTES) or CONTEXT_NBYTES) + KERNELS_NBYTES
+    return _context_now_nbytes(device) + KERNELS_NBYTES
+
+
+def taken_nbytes(device: torch.device) -> int:
+    """Bytes of the device that this process has already: tensors, what its allocator keeps, and the context so far."""
+    if device.type != "cuda":
+        return 0
+    return _context_now_nbytes(device) + int(torch.cuda.memory_reserved(device))
+
+
+def _context_now_nbytes(device: torch.device) -> int:
+    return min(_outside_nbytes(device), CONTEXT_NBYTES) or CONTEXT_NBYTES
 
 
 class Context:

@@ -9,10 +9,12 @@ from functools import partial
 import numpy as np
 import psutil
 import pytest
+import torch
 
 import lzr2
 from streamer.errors import ModelError, WeightsFileError, WeightsMismatchError
 from streamer.models import open as opening
+from streamer.models.defaults import Defaults
 from streamer.models.demo import demo_directory
 from streamer.models.open import SDXL_BASE, PipelineOptions, open_pipeline, open_unet
 from streamer.models.patience import told_if_slow
@@ -20,9 +22,20 @@ from streamer.sources.lzr2 import Lzr2Source
 
 
 def test_weights_of_the_demos_unet_are_drawn_with_the_demo(demo_lzr2):
-    with open_pipeline(PipelineOptions(weights=demo_lzr2), lambda line: None) as pipeline:
+    with open_pipeline(PipelineOptions(weights=demo_lzr2, device="cpu"), lambda line: None) as pipeline:
         assert pipeline.model_name == "demo"
         assert pipeline.parts.budget_nbytes == 16_000_000
+
+
+@pytest.mark.parametrize("own", [None, 16_000_000])
+def test_a_gpu_s_budget_is_what_is_free_whatever_a_model_takes_on_a_cpu(monkeypatch, own):
+    # The demo's 16 MB are less than CUDA's context: with them, the first command of a new user was an error.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8_000_000_000, 10_000_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 1_500_000_000)
+    budget = opening._default_budget(torch.device("cuda:0"), Defaults(vram_budget_nbytes=own))
+    assert budget == 7_600_000_000 + 2_000_000_000
+    on_cpu = opening._default_budget(torch.device("cpu"), Defaults(vram_budget_nbytes=own))
+    assert on_cpu == own or own is None
 
 
 def test_other_weights_need_sdxl_without_its_unet(tmp_path, monkeypatch):

@@ -72,6 +72,22 @@ class Machine:
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=12)
 
 
+def test_the_next_steps_blocks_come_as_early_as_their_slots_are_free_and_not_only_during_the_last_turn():
+    plan = plan_of([1, 2, 2, 2, 2, 2, 2], budget=5)  # a ring for two of six, none stays
+    assert plan.streamed == plan.order
+    machine = Machine(plan, 0)
+    for block in plan.order[:4]:
+        machine.use(block)
+    while machine.work():
+        pass
+    # The fifth and the sixth are there; while the fifth runs, nothing else has room.
+    assert [b for b in plan.order if b in machine.live()] == list(plan.order[4:])
+    machine.use(plan.order[4])
+    while machine.work():
+        pass
+    assert plan.order[0] in machine.live()  # before the sixth has had its turn
+
+
 @given(sizes, st.integers(0, 60), st.integers(1, 3), st.integers(0, 1 << 30))
 def test_every_block_comes_in_order_within_any_budget(given_sizes, extra, tensors, seed):
     least = plan_of(given_sizes, tensors=tensors)

@@ -14,6 +14,7 @@ from streamer.tiers.device_memory import (
     Context,
     PeakMeter,
     context_nbytes,
+    taken_nbytes,
     tensors_nbytes,
 )
 
@@ -90,6 +91,13 @@ def test_a_context_that_grows_by_more_than_was_left_for_it_is_noticed(cuda):
     cuda.free = 0  # others
     context.look_again()
     assert context.nbytes == 400_000_000 + CONTEXT_NBYTES
+
+
+def test_what_is_taken_and_what_is_free_is_all_there_is(cuda):
+    # A budget of both fits into the device, with the kernels that are yet to come out of what is free.
+    cuda.reserved = 100_000_000
+    assert taken_nbytes(GPU) + cuda.free == cuda.total
+    assert taken_nbytes(CPU) == 0
 
 
 def test_the_cap_is_a_share_of_all_memory_and_never_more_than_all(cuda):
