@@ -26,7 +26,9 @@ from streamer.models.vae import (
     load_small_rest,
     pixels_per_latent,
     set_tile,
+    state_type,
     stream_vae_half,
+    vae_types,
 )
 from streamer.runtime.attach import StreamHandle
 from streamer.runtime.guards import Guards
@@ -229,18 +231,19 @@ class PipelineParts:
 
     def _stream_vae(self, model: ModelDirectory, settings: StreamSettings, dtype: torch.dtype) -> None:
         config = model.config("vae")
-        # Where half precision overflows, single is computed with, as the stock pipelines do.
-        upcast = dtype == torch.float16 and bool(config.get("force_upcast", True))
-        dtype = torch.float32 if upcast else dtype
-        self._vae_dtype = dtype
-        vae = empty_vae(config, model.name, upcast=upcast)
+        types = vae_types(config, dtype)
+        self._vae_dtype = types.decoder
+        vae = empty_vae(config, model.name)
         files = model.part_weights("vae")
-        for half in ("decoder", "encoder"):
+        for half, computes_in in (("decoder", types.decoder), ("encoder", types.encoder)):
             on_forward = self._sharing(half, getattr(vae, half)).on_forward
-            self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
+            self._handles[half] = stream_vae_half(
+                vae, half, files, settings, self._device, computes_in, on_forward, types.weights
+            )
             self._joined(half, "vae", getattr(vae, half), vae)
-        load_small_rest(vae, files, self._device, dtype)
-        self._vae_guards = Guards(vae, self._device, dtype, keeps_type=True)
+        load_small_rest(vae, files, self._device, types)
+        state_type(vae, dtype, self._device)
+        self._vae_guards = Guards(vae, self._device, types.decoder, keeps_type=True)
 
     def sharing(self, name: str, module: nn.Module) -> Sharing:
         """What makes another module share this budget, before it is streamed.

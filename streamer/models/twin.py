@@ -15,20 +15,21 @@ Structure = tuple[int, ...]
 
 
 def structure(module: nn.Module) -> Structure:
-    """What `twin_of` depends on, told in a millisecond for SDXL's U-Net.
+    """What `twin_of` depends on, told in a millisecond or two for SDXL's U-Net.
 
     Args:
         module: root of a tree.
     """
     found: list[int] = []
-    waiting = [module]
+    waiting: list[nn.Module | None] = [module]
     while waiting:
         one = waiting.pop()
-        found.append(id(one))
-        processor = one.__dict__.get("processor")  # of diffusers' attention: often no module
-        if processor is not None:
-            found.append(id(processor))
-        waiting.extend(child for child in one._modules.values() if child is not None)
+        if one is not None:
+            own = one.__dict__
+            found.append(id(one))
+            if "processor" in own:  # of diffusers' attention: often no module
+                found.append(id(own["processor"]))
+            waiting.extend(own["_modules"].values())
     return tuple(found)
 
 

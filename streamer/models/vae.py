@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import execution_order
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.share import OnForward
+from streamer.sources.rounded import RoundedSource
 
 _BLOCK_KINDS = ("ResnetBlock2D", "Attention", "Downsample2D", "Upsample2D")
 # Attention's layers had other names in the first years of the library.
@@ -30,37 +32,65 @@ SMALLEST_TILE = 32
 LARGEST_TILE = 512
 
 
-class UpcastVae(AutoencoderKL):  # type: ignore[misc]
-    """A VAE that computes in float32 in a pipeline of half precision, where it would overflow.
+@dataclass(frozen=True)
+class VaeTypes:
+    """What a VAE computes in.
 
-    Stock pipelines cast such a VAE before each use and back after it. This one stays as it is and says what they
-    expect: its type is the pipeline's, so they hand it latents cast to the type of its weights before they are scaled.
+    Attributes:
+        encoder: and the convolution after it.
+        decoder: and the convolution before it.
+        weights: that they are rounded to first.
     """
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The pipeline's, whatever the weights' is."""
-        return torch.float16
+    encoder: torch.dtype
+    decoder: torch.dtype
+    weights: torch.dtype
 
 
-def empty_vae(config: Mapping[str, Any], name: str, *, upcast: bool = False) -> AutoencoderKL:
+def vae_types(config: Mapping[str, Any], dtype: torch.dtype) -> VaeTypes:
+    """As stock pipelines cast the VAE: single precision for encoding, and where float16 may overflow for decoding.
+
+    Args:
+        config: as in a model directory's ``vae/config.json``.
+        dtype: of the pipeline.
+    """
+    if not config.get("force_upcast", True):
+        return VaeTypes(dtype, dtype, dtype)
+    decoder = torch.float32 if dtype == torch.float16 else dtype
+    return VaeTypes(torch.float32, decoder, dtype)
+
+
+def empty_vae(config: Mapping[str, Any], name: str) -> AutoencoderKL:
     """A VAE of this configuration whose parameters have shapes and no memory.
 
     Args:
         config: as in a model directory's ``vae/config.json``.
         name: of the model, for errors.
-        upcast: it will compute in float32 in a pipeline of float16.
 
     Raises:
         ModelError: the configuration makes no sense.
     """
     try:
         with torch.device("meta"):
-            vae = (UpcastVae if upcast else AutoencoderKL).from_config(dict(config))
+            vae = AutoencoderKL.from_config(dict(config))
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
         problem = f"its vae/config.json describes no VAE that can be built ({type(error).__name__}: {error})."
         raise ModelError(name, problem) from error
     return vae.eval()
+
+
+def state_type(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) -> None:
+    """Whoever asks for the VAE's type is told the pipeline's, whatever it computes in: latents are cast to it.
+
+    A VAE's type is that of its first parameter, so it gets one that is empty. A class of its own wouldn't do: pipelines
+    made of another's parts take none but `AutoencoderKL`.
+
+    Args:
+        vae: as `empty_vae` gives it.
+        dtype: of the pipeline.
+        device: to compute on.
+    """
+    vae.register_parameter("stated_type", nn.Parameter(torch.empty(0, dtype=dtype, device=device), False))
 
 
 def stream_vae_half(
@@ -71,6 +101,7 @@ def stream_vae_half(
     device: torch.device,
     dtype: torch.dtype,
     on_forward: OnForward,
+    rounded: torch.dtype | None = None,
 ) -> StreamHandle:
     """The VAE's decoder or encoder runs with weights that stream; until then it takes no device memory.
 
@@ -82,6 +113,7 @@ def stream_vae_half(
         device: to compute on.
         dtype: to compute in.
         on_forward: told of the arguments before each forward.
+        rounded: that weights are rounded to first; None: they are cast at once.
 
     Raises:
         WeightsFileError: a file can't be used.
@@ -89,6 +121,7 @@ def stream_vae_half(
     """
     module: nn.Module = getattr(vae, half)
     source = open_part(weights, module, lambda key: _names(f"{half}.{key}"))
+    source = source if rounded is None else RoundedSource(source, rounded)
     blocks = find_blocks(module, _BLOCK_KINDS)
     order = execution_order(blocks)
     _cast_inputs(module, dtype)
@@ -106,20 +139,20 @@ def _cast_inputs(module: nn.Module, dtype: torch.dtype) -> None:
     module.register_forward_pre_hook(cast)
 
 
-def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.device, dtype: torch.dtype) -> None:
+def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.device, types: VaeTypes) -> None:
     """Gives the two 1x1 convolutions between latents and halves their weights; they always stay on the device.
 
     Args:
         vae: as `empty_vae` gives it.
         weights: all of the VAE's.
         device: to compute on.
-        dtype: to compute in.
+        types: to compute in.
 
     Raises:
         WeightsFileError: a file can't be used.
         WeightsMismatchError: they aren't all there.
     """
-    for name in ("quant_conv", "post_quant_conv"):
+    for name, dtype in (("quant_conv", types.encoder), ("post_quant_conv", types.decoder)):
         conv = getattr(vae, name)
         if conv is None:
             continue
@@ -127,9 +160,9 @@ def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.devi
         source = open_part(weights, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
         try:
             for key, empty in tuple(conv.named_parameters()):
-                values = torch.empty(empty.shape, dtype=dtype)
+                values = torch.empty(empty.shape, dtype=types.weights)
                 source.read_into(key, values)
-                conv._parameters[key] = nn.Parameter(values.to(device), requires_grad=empty.requires_grad)
+                conv._parameters[key] = nn.Parameter(values.to(device, dtype), requires_grad=empty.requires_grad)
         finally:
             source.close()
 

@@ -72,9 +72,9 @@ def _applied(
                 "Say device=... when it is loaded. Offloading by other means (enable_model_cpu_offload and the like) "
                 "has to be left out: a smaller vram_budget does that.",
             )
+        if keeps_type:
+            return apply(lambda tensor: tensor, recurse)
         if result.dtype != probe.dtype:
-            if keeps_type:
-                return apply(lambda tensor: tensor, recurse)
             raise EvictedWeightsError(
                 f"The weights of this module are streamed as {dtype}: it can't be cast to {result.dtype}.",
                 "Say dtype=... when it is loaded. from_pipe() casts to float32 unless it is told the type: "

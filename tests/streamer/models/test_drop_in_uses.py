@@ -252,3 +252,15 @@ def test_pipelines_of_the_same_parts_are_made_to_and_fro(streamed, stock):
     back = quiet(StableDiffusionXLPipeline.from_pipe(one))
     assert back.unet is streamed.unet
     assert same(back.to("cpu"), stock)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_another_pipeline_is_made_with_its_type_said(demo_lzr2, dtype):
+    kind, arguments = StableDiffusionXLImg2ImgPipeline, {"torch_dtype": dtype, "add_watermarker": False}
+    ours = streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu", dtype=dtype)
+    with ours.streaming:
+        with pytest.raises(EvictedWeightsError, match=rf"from_pipe\(pipe, torch_dtype={dtype}\)"):
+            kind.from_pipe(ours)
+        one = quiet(kind.from_pipe(ours, torch_dtype=dtype))
+        other = quiet(kind.from_pretrained(DEMO, **arguments))
+        assert same(one, other, image=PICTURE, strength=0.5, width=None, height=None)

@@ -19,13 +19,16 @@ from streamer.models.vae import (
     LARGEST_TILE,
     SMALLEST_TILE,
     TILE_STEP,
+    VaeTypes,
     empty_vae,
     largest_tile,
     load_small_rest,
     pixels_per_latent,
     set_tile,
+    state_type,
     stream_vae_half,
     tile_in_use,
+    vae_types,
 )
 
 FILE = demo_directory() / "vae" / "diffusion_pytorch_model.safetensors"
@@ -44,7 +47,7 @@ def streamed(file=FILE):
         stream_vae_half(vae, half, weights, StreamSettings(), CPU, torch.float32, lambda args, kwargs: None)
         for half in ("decoder", "encoder")
     ]
-    load_small_rest(vae, weights, CPU, torch.float32)
+    load_small_rest(vae, weights, CPU, VaeTypes(torch.float32, torch.float32, torch.float32))
     return vae, handles
 
 
@@ -110,3 +113,26 @@ def test_tiles_are_in_use_only_where_the_picture_is_larger(whole):
 def test_a_configuration_without_sense_is_named():
     with pytest.raises(ModelError, match=r"vae/config\.json"):
         empty_vae({"block_out_channels": [7], "norm_num_groups": 2}, "m")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "upcast", "want"),
+    [
+        (torch.float32, True, (torch.float32, torch.float32)),
+        (torch.float16, True, (torch.float32, torch.float32)),
+        (torch.bfloat16, True, (torch.float32, torch.bfloat16)),
+        (torch.float16, False, (torch.float16, torch.float16)),
+        (torch.bfloat16, None, (torch.float32, torch.bfloat16)),
+    ],
+)
+def test_what_it_computes_in_follows_from_its_configuration_as_in_stock_pipelines(dtype, upcast, want):
+    types = vae_types({} if upcast is None else {"force_upcast": upcast}, dtype)
+    assert (types.encoder, types.decoder, types.weights) == (*want, dtype)
+
+
+def test_it_states_the_pipelines_type_and_stays_of_its_class():
+    vae, handles = streamed()
+    state_type(vae, torch.float16, CPU)
+    assert (vae.dtype, vae.device) == (torch.float16, CPU)
+    assert type(vae) is AutoencoderKL
+    close(handles)

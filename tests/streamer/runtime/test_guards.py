@@ -62,7 +62,10 @@ def test_also_from_a_module_around_it(module):
 
 def test_a_module_that_keeps_its_type_passes_casts_over(module):
     Guards(module, CPU, torch.float32, keeps_type=True)
-    assert module.half().weight.dtype == torch.float32
+    module.register_parameter("other", nn.Parameter(torch.ones(1, dtype=torch.float16)))
+    for cast in (module.half, module.float):
+        assert cast().weight.dtype == torch.float32
+        assert module.other.dtype == torch.float16
     with pytest.raises(EvictedWeightsError):
         module.to("meta")
 
