@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -106,7 +106,7 @@ class Drawing:
         path = self._names.next(prompt, seed)  # not before: another process may have taken the name meanwhile
         save(image, path, request, self._pipeline.made_with())
         seconds = time.perf_counter() - started
-        self._pictures.append(asdict(request) | {"path": str(path), "seconds": round(seconds, 3)})
+        self._pictures.append(request.settings() | {"path": str(path), "seconds": round(seconds, 3)})
         if not self._quiet:
             reading = self._reading()
             self._console.print(

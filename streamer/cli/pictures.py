@@ -6,9 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL.PngImagePlugin import PngInfo
 
@@ -74,7 +73,7 @@ class PictureNames:
         return path
 
 
-def save(image: Image, path: Path, request: Request, made_with: Mapping[str, str]) -> None:
+def save(image: Image, path: Path, request: Request, made_with: Mapping[str, Any]) -> None:
     """Writes the picture with what it was made from; a file of this name is either whole or not there.
 
     The metadata names what determines the picture and nothing else: the same picture is the same file, whatever the
@@ -82,7 +81,7 @@ def save(image: Image, path: Path, request: Request, made_with: Mapping[str, str
     """
     info = PngInfo()
     info.add_itxt("prompt", request.prompt)
-    settings = asdict(request) | dict(made_with)
+    settings = request.settings() | dict(made_with)
     info.add_itxt("streamer", json.dumps(settings, ensure_ascii=False, sort_keys=True))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

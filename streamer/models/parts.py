@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from streamer.errors import PartBudgetError, SettingError
 from streamer.models.activations import ActivationMeter
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
+from streamer.models.portions import Wants, portions
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 from streamer.models.unet import empty_unet, stream_unet
 from streamer.models.unet_inputs import TOKENS, StepShape, unet_inputs
@@ -26,7 +27,8 @@ from streamer.models.vae import (
     set_tile,
     stream_vae_half,
 )
-from streamer.runtime.attach import StreamHandle
+from streamer.runtime.attach import StreamHandle, attach
+from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.guards import Guards
 from streamer.runtime.share import OnForward, SharedBudget
 from streamer.sources.base import WeightSource
@@ -52,11 +54,22 @@ class PictureSize:
         width: pixels.
         height: pixels.
         guided: whether the U-Net computes two pictures at once, as classifier-free guidance needs.
+        encoded: whether the VAE encodes a picture of this size too, to start from.
     """
 
     width: int
     height: int
     guided: bool
+    encoded: bool = False
+
+    @property
+    def batch(self) -> int:
+        """How many pictures the U-Net computes at once."""
+        return 2 if self.guided else 1
+
+
+BytesOf = Callable[[PictureSize], int]
+"""Bytes that something needs for such a picture."""
 
 
 class PipelineParts:
@@ -89,15 +102,20 @@ class PipelineParts:
         dtype: torch.dtype,
     ) -> None:
         self._device = device
+        self._dtype = dtype
         self.workers = settings.workers
         self._context_nbytes = context_nbytes(device)
         self.share = SharedBudget(settings.vram_budget_nbytes, self._context_nbytes)
         self._measured: dict[tuple[str, int], int] = {}
         self._meters: dict[str, ActivationMeter] = {}
         self._handles: dict[str, StreamHandle] = {}
+        self._needs: dict[str, BytesOf] = {}
+        self._held: list[BytesOf] = []
+        self._in_each_step = ["unet"]
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
+        self._settings = others
         try:
             self._stream_unet(model, unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:
@@ -141,7 +159,8 @@ class PipelineParts:
         vae: Any = self.modules["vae"]
         per_latent = pixels_per_latent(vae)
         width, height = -(-size.width // per_latent), -(-size.height // per_latent)
-        self.share.reserved_nbytes = self._context_nbytes + picture_nbytes(size.width, size.height)
+        held = sum(nbytes_of(size) for nbytes_of in self._held)
+        self.share.reserved_nbytes = self._context_nbytes + picture_nbytes(size.width, size.height) + held
         side: int | None
         if tile is not None:
             step = 4 * per_latent
@@ -152,14 +171,64 @@ class PipelineParts:
         else:
             ring = 2 * self._handles["decoder"].smallest_nbytes
             room = self.share.room(0) - ring
-            fits = self._decoding(width, height) <= room
-            side = None if fits else largest_tile(lambda n: self._decoding(n, n), room)
+
+            def needed(width: int, height: int) -> int:
+                decoding = self._decoding(width, height)
+                return max(decoding, self._encoding_picture(width, height)) if size.encoded else decoding
+
+            fits = needed(width, height) <= room
+            side = None if fits else largest_tile(lambda n: needed(n, n), room)
         if side is not None and max(width, height) <= side:
             side = None
         activations = self._check(size, width, height, side, smaller_tiles=tile is None)
         set_tile(vae, side)
         self.share.expect(_PART_NAMES["unet"], activations)
         return None if side is None else side * per_latent
+
+    def add(
+        self,
+        name: str,
+        module: nn.Module,
+        blocks: Sequence[ModuleBlock],
+        order: Sequence[int],
+        source: WeightSource,
+        twin: Callable[[], nn.Module],
+        needs: Callable[[ActivationMeter, PictureSize], int],
+        *,
+        in_each_step: bool = False,
+    ) -> StreamHandle:
+        """Another module streams under the same budget; it is closed with the parts.
+
+        Args:
+            name: what a person calls it, unlike any other's.
+            module: without memory (torch's meta device) or with weights, which it loses.
+            blocks: a partition of its parameters.
+            order: the turns of one forward, as far as known.
+            source: of its weights; closed with the parts, and if this fails.
+            twin: gives a copy without memory, for finding out what a forward needs.
+            needs: bytes of activations for a picture, given what measures the twin.
+            in_each_step: it runs in turn with the U-Net, so that they divide the room for weights.
+
+        Raises:
+            BudgetError: the budget can't hold its largest block.
+        """
+        on_forward = self._entering(name, twin)
+        handle = attach(
+            module, blocks, order, source, self._settings, self._device, self._dtype, asleep=True, on_forward=on_forward
+        )
+        self._handles[name] = handle
+        self._joined(name, name, module, module)
+        meter = self._meters[name]
+        self._needs[name] = lambda size: needs(meter, size)
+        self._in_each_step += [name] * in_each_step
+        return handle
+
+    def hold(self, nbytes_of: BytesOf) -> None:
+        """Of the budget, so many bytes are for something that is always on the device: adapters, other pictures.
+
+        Holds from the next `prepare` on.
+        """
+        self._held.append(nbytes_of)
 
     def prepare_for_default_size(self, defaults: Defaults) -> int | None:
         """As `prepare`, for the model's own size with guidance: what a program that says nothing draws."""
@@ -218,14 +287,14 @@ class PipelineParts:
 
         def enter(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
             calculated = meter(args, kwargs)
-            self.share.enter(_PART_NAMES[name], self._measured.get((name, calculated), calculated))
+            self.share.enter(_name(name), self._measured.get((name, calculated), calculated))
             self._entered = (name, calculated)
 
         return enter
 
     def _joined(self, name: str, part: str, root: nn.Module, module: nn.Module) -> None:
         self.modules[part] = module
-        self.share.add(_PART_NAMES[name], self._handles[name])
+        self.share.add(_name(name), self._handles[name])
         if self._device.type == "cuda":
             self._measure(name, root)
 
@@ -253,17 +322,31 @@ class PipelineParts:
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
         needs = {part: self._encoding(part) for part in _TEXT_ENCODERS if part in self._handles}
-        needs["unet"] = self._denoising(width, height, 2 if size.guided else 1)
+        needs["unet"] = self._denoising(width, height, size.batch)
+        needs |= {name: nbytes_of(size) for name, nbytes_of in self._needs.items()}
         if smaller_tiles:
             tile = (min(width, SMALLEST_TILE), min(height, SMALLEST_TILE))
         else:
             tile = (width, height) if side is None else (min(width, side), min(height, side))
         needs["decoder"] = self._decoding(*tile)
-        smallest = {part: self.share.smallest(_PART_NAMES[part], needs[part]) for part in needs}
+        if size.encoded:
+            needs["encoder"] = self._encoding_picture(*tile)
+        smallest = {part: self.share.smallest(_name(part), needs[part]) for part in needs}
         part = max(smallest, key=lambda part: smallest[part])
         if smallest[part] > self.share.nbytes:
-            raise PartBudgetError(self.share.nbytes, smallest[part], _PART_NAMES[part], needs[part])
+            raise PartBudgetError(self.share.nbytes, smallest[part], _name(part), needs[part])
+        handles = {name: self._handles[name] for name in self._in_each_step}
+        wants = {name: Wants(handle.smallest_nbytes, handle.total_nbytes) for name, handle in handles.items()}
+        divided = portions(self.share.room(max(needs[name] for name in wants)), wants) if len(wants) > 1 else None
+        self.share.limits = {} if divided is None else {_name(name): nbytes for name, nbytes in divided.items()}
         return needs["unet"]
+
+    def _encoding_picture(self, width: int, height: int) -> int:
+        """Bytes of activations for encoding so many latents' pixels."""
+        vae: Any = self.modules["vae"]
+        side = pixels_per_latent(vae)
+        shape = (1, vae.config.in_channels, height * side, width * side)
+        return self._meters["encoder"]((torch.empty(shape, dtype=self._vae_dtype, device="meta"),), {})
 
     def _encoding(self, part: str) -> int:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
@@ -272,6 +355,11 @@ class PipelineParts:
     def _denoising(self, width: int, height: int, batch: int) -> int:
         unet: Any = self.modules["unet"]
         return self._meters["unet"]((), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
+
+
+def _name(part: str) -> str:
+    """What a person calls it; what was added has such a name already."""
+    return _PART_NAMES.get(part, part)
 
 
 def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
