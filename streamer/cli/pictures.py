@@ -56,6 +56,11 @@ class PictureNames:
         if not os.access(there, os.W_OK):
             raise SettingError(f"Nothing can be written to {there}.", "Use another --output.")
 
+    @property
+    def folder(self) -> Path:
+        """Of the pictures; it may not exist yet."""
+        return self._folder
+
     def next(self, prompt: str, seed: int) -> Path:
         """The next picture's path; its folder exists."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +88,11 @@ def save(image: Image, path: Path, request: Request, made_with: Mapping[str, Any
     info.add_itxt("prompt", request.prompt)
     settings = request.settings() | dict(made_with)
     info.add_itxt("streamer", json.dumps(settings, ensure_ascii=False, sort_keys=True))
+    save_whole(image, path, info)
+
+
+def save_whole(image: Image, path: Path, info: PngInfo) -> None:
+    """Writes the picture as PNG; a file of this name is either whole or not there."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         image.save(partial, format="PNG", pnginfo=info)

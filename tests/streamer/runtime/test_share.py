@@ -135,3 +135,22 @@ def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
     assert a.budget_nbytes == 78
     share.enter("a", 5)
     assert a.budget_nbytes == 37
+
+
+def test_those_that_run_in_turn_keep_their_weights_within_their_limits():
+    a, b = FakeMember(100, 10), FakeMember(50, 5)
+    share = sharing(90, a=a, b=b)
+    share.limits = {"a": 60, "b": 30}
+    for _ in range(3):
+        share.enter("a", 0)
+        a.run()
+        share.enter("b", 0)
+        b.run()
+        assert (a.device_nbytes, b.device_nbytes) == (60, 30)
+    assert (a.budgets, b.budgets) == ([60], [30])
+    share.limits = {"a": 1}  # less than it can run with
+    share.enter("a", 0)
+    assert a.budgets[-1] == 10
+    share.limits = {}
+    share.enter("b", 70)
+    assert b.budgets[-1] == 20
