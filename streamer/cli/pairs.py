@@ -41,7 +41,7 @@ def joined(arguments: Sequence[str]) -> list[str]:
             made.append(argument)
             continue
         values = [value] if equals else []
-        while len(values) < 2 and rest and not rest[0].startswith("--"):
+        while len(values) < 2 and rest and not rest[0].startswith("-"):
             values.append(rest.pop(0))
         if len(values) < 2:
             raise SettingError(f"{name} needs two values: {name} {_PAIRS[name]}.")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
@@ -38,6 +39,7 @@ _SHARED = ("cross_attention_dim", "block_out_channels", "layers_per_block", "in_
 _FILES = (".safetensors", ".lzr2", ".bin", ".pt", ".pth", ".ckpt")
 _FILES = (".safetensors", ".lzr2", ".bin", ".pt", ".pth", ".ckpt")
 _EMBEDDING = "controlnet_cond_embedding."
+_SEEN = "controlnet_cond"
 _TEXT_KEY = "attn2.to_k.weight"
 _HINT = "A ControlNet for SDXL is needed; those for Stable Diffusion 1.5 (768) and 2 (1024) don't fit."
 _CONFIG_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
@@ -124,29 +126,32 @@ def stream_control(control: ControlFiles, number: int, parts: PipelineParts, dty
         raise
 
     def twin() -> nn.Module:
-        made: nn.Module = _empty(control.name, config).to(dtype)
-        return made
+        return nn.Module.to(_empty(control.name, config), dtype)  # type: ignore[no-any-return]  # not diffusers' own, which warns
 
     def inputs(size: PictureSize) -> dict[str, Any]:
         shape = StepShape(-(-size.width // side), -(-size.height // side), size.batch)
         seen = torch.empty((size.batch, 3, size.height, size.width), dtype=dtype, device="meta")
-        return {**unet_inputs(unet.config, dtype, shape), "controlnet_cond": seen, "return_dict": False}
+        return {**unet_inputs(unet.config, dtype, shape), _SEEN: seen, "return_dict": False}
 
     def needs(meter: ActivationMeter, size: PictureSize) -> int:
         return meter((), inputs(size))
 
     @lru_cache(maxsize=16)
-    def held(size: PictureSize) -> int:
-        """What it sees, and what it says to the U-Net, which is there while others run."""
-        arguments = inputs(size)
+    def told(size: PictureSize) -> dict[str, Any]:
+        """What it tells the U-Net."""
         with torch.no_grad():
-            down, middle = twin()(**arguments)
-        return sum(t.numel() * t.element_size() for t in (*down, middle, arguments["controlnet_cond"]))
+            down, middle = twin()(**inputs(size))
+        return {"down_block_additional_residuals": tuple(down), "mid_block_additional_residual": middle}
+
+    def held(size: PictureSize) -> int:
+        """What it sees, and what it told the U-Net, which is there while others run."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in tree_leaves([told(size), inputs(size)[_SEEN]]))
 
     blocks = find_blocks(module, _BLOCK_KINDS)
     label = f"ControlNet {number} ({Path(control.name).name})"
     parts.add(label, module, blocks, _order(blocks), source, twin, needs, in_each_step=True)
     parts.hold(held)
+    parts.told_to_unet = told  # several add up: the U-Net is told no more than by one
     streamed: nn.Module = module
     return streamed
 

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import (
+    convert_state_dict_to_diffusers,
+    convert_state_dict_to_peft,
+    convert_unet_state_dict_to_peft,
+)
 from torch import nn
 
 from streamer.errors import SettingError, WeightsFileError, WeightsMismatchError
@@ -19,10 +24,8 @@ from streamer.models.adapter_file import read_adapter
 
 _PARTS = ("text_encoder_2", "text_encoder", "unet")
 _HINT = "Is it a LoRA for this kind of model? Those for Stable Diffusion 1 and 2 or Flux don't fit SDXL."
-# Where the name of the changed layer ends, in the ways that the training programs write it.
-_DOWN = re.compile(r"(\.processor)?[._](lora_A|lora\.down|lora_linear_layer\.down|lora_down)\.weight$")
-_UP = re.compile(r"(\.processor)?[._](lora_B|lora\.up|lora_linear_layer\.up|lora_up)\.weight$")
-_LATER = re.compile(r"\.(lora_magnitude_vector|lora_B\.bias|alpha)(\.weight)?$")
+_HALF = re.compile(r"\.lora_(A|B)\.weight$")
+_BESIDE = re.compile(r"\.(lora_magnitude_vector|lora_B\.bias|alpha)(\.weight)?$")
 _FAULTS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, AssertionError, ImportError)
 
 
@@ -121,34 +124,44 @@ def _apply(pipe: Any, file: LoraFile, adapter: str) -> AppliedLora:
 
 def _require_fitting(path: Path, state: Mapping[str, torch.Tensor], pipe: Any) -> int:
     """How many pairs' halves the LoRA has; only if each finds its layer, of its shape."""
-    unknown: list[str] = []
+    unknown = [key for key in state if not key.startswith(tuple(f"{part}." for part in _PARTS))]
     wrong: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
     halves = 0
-    for key, tensor in state.items():
-        part = next((name for name in _PARTS if key.startswith(f"{name}.")), None)
-        down, up = _DOWN.search(key), _UP.search(key)
-        if part is None or not (down or up):
-            if part is None or not _LATER.search(key):
-                unknown.append(key)
-            continue
-        halves += 1
-        end = down or up
-        assert end is not None
-        layer = _layer(getattr(pipe, part, None), key[len(part) + 1 : end.start()])
-        if layer is None:
-            unknown.append(key)
-            continue
-        weight = layer.weight
-        rows, columns = int(weight.shape[0]), int(weight.shape[1])
-        axis, size = (1, columns) if down else (0, rows)
-        if tensor.ndim < 2 or int(tensor.shape[axis]) != size:
-            rank = int(tensor.shape[1 - axis]) if tensor.ndim > 1 else 1
-            wrong.append((key, tuple(tensor.shape), (rank, size) if down else (size, rank)))
-    if unknown or wrong or not halves:
-        if not halves and not unknown:
-            raise WeightsFileError(str(path), "it has no tensors of a LoRA.", _HINT)
+    for part in _PARTS:
+        for key, tensor in _named_as_peft(state, part).items():
+            half = _HALF.search(key)
+            if half is None:
+                unknown += [] if _BESIDE.search(key) else [f"{part}.{key}"]
+                continue
+            halves += 1
+            layer = _layer(getattr(pipe, part, None), key[: half.start()])
+            if layer is None:
+                unknown.append(f"{part}.{key}")
+                continue
+            rows, columns = int(layer.weight.shape[0]), int(layer.weight.shape[1])
+            down = half[1] == "A"
+            axis, size = (1, columns) if down else (0, rows)
+            if tensor.ndim < 2 or int(tensor.shape[axis]) != size:
+                rank = int(tensor.shape[1 - axis]) if tensor.ndim > 1 else 1
+                wrong.append((f"{part}.{key}", tuple(tensor.shape), (rank, size) if down else (size, rank)))
+    if unknown or wrong:
         raise WeightsMismatchError(str(path), (), unknown, wrong, _HINT)
+    if not halves:
+        raise WeightsFileError(str(path), "it has no tensors of a LoRA.", _HINT)
     return halves
+
+
+def _named_as_peft(state: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """The tensors of a part, by the names that they will have in it: several ways to write them are in use."""
+    own = {key.removeprefix(f"{part}."): tensor for key, tensor in state.items() if key.startswith(f"{part}.")}
+    if any(".lora_A." in key for key in own):
+        return own
+    if part == "unet":
+        converted: dict[str, torch.Tensor] = convert_unet_state_dict_to_peft(own)
+        return converted
+    if own:
+        own = convert_state_dict_to_peft(convert_state_dict_to_diffusers(own))
+    return own
 
 
 def _layer(part: nn.Module | None, name: str) -> Any:

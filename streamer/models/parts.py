@@ -112,6 +112,8 @@ class PipelineParts:
         self._needs: dict[str, BytesOf] = {}
         self._held: list[BytesOf] = []
         self._in_each_step = ["unet"]
+        self.told_to_unet: Callable[[PictureSize], dict[str, Any]] = lambda size: {}
+        """Arguments of shapes alone that the U-Net gets besides its usual ones, as from a ControlNet. May be set."""
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
@@ -322,7 +324,7 @@ class PipelineParts:
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
         needs = {part: self._encoding(part) for part in _TEXT_ENCODERS if part in self._handles}
-        needs["unet"] = self._denoising(width, height, size.batch)
+        needs["unet"] = self._denoising(StepShape(width, height, size.batch), self.told_to_unet(size))
         needs |= {name: nbytes_of(size) for name, nbytes_of in self._needs.items()}
         if smaller_tiles:
             tile = (min(width, SMALLEST_TILE), min(height, SMALLEST_TILE))
@@ -352,9 +354,9 @@ class PipelineParts:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
         return self._meters[part]((tokens,), {"output_hidden_states": True})
 
-    def _denoising(self, width: int, height: int, batch: int) -> int:
+    def _denoising(self, shape: StepShape, told: dict[str, Any]) -> int:
         unet: Any = self.modules["unet"]
-        return self._meters["unet"]((), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
+        return self._meters["unet"]((), {**unet_inputs(unet.config, unet.dtype, shape), **told})
 
 
 def _name(part: str) -> str:

@@ -183,7 +183,9 @@ class StreamedPipeline:
             return kwargs
 
         def draw(pipe: Any, conditions: dict[str, Any]) -> Any:
-            common = {"output_type": "np", "generator": generator, "callback_on_step_end": step_ended}
+            # No tensors for the callback: to pick them out, the step before would be kept alive.
+            calls = {"callback_on_step_end": step_ended, "callback_on_step_end_tensor_inputs": []}
+            common = {"output_type": "np", "generator": generator, **calls}
             numbers = {"guidance_scale": request.guidance, "num_inference_steps": request.steps}
             return pipe(**(common | numbers | self._encode(pipe, request) | conditions))
 

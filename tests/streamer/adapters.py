@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -63,18 +64,37 @@ def controlnet(folder: Path, seed: int = 0) -> Path:
 
 
 def lora(folder: Path, name: str, seed: int = 0, *, text: bool = True, alpha: int = 8) -> Path:
-    """A file as diffusers writes it: of the U-Net, and of the first text encoder."""
+    """A file as diffusers writes it: of the U-Net, and of the first text encoder; its header says alpha."""
     pipe = demo_pipe()
     targets = ["to_q", "to_k", "to_v", "to_out.0"]
     config = {"r": 4, "lora_alpha": alpha, "init_lora_weights": False}
     torch.manual_seed(seed)
     pipe.unet.add_adapter(LoraConfig(target_modules=targets, **config))
-    layers = {"unet_lora_layers": get_peft_model_state_dict(pipe.unet)}
+    layers: dict[str, Any] = {"unet_lora_layers": get_peft_model_state_dict(pipe.unet)}
     if text:
         pipe.text_encoder.add_adapter(LoraConfig(target_modules=["q_proj", "v_proj"], **config))
         layers["text_encoder_lora_layers"] = get_peft_model_state_dict(pipe.text_encoder)
+    if "unet_lora_adapter_metadata" in inspect.signature(pipe.save_lora_weights).parameters:
+        for part in ["unet", *(["text_encoder"] if text else [])]:
+            layers[f"{part}_lora_adapter_metadata"] = getattr(pipe, part).peft_config["default"].to_dict()
     pipe.save_lora_weights(folder, weight_name=name, **layers)
     return folder / name
+
+
+def kohya_lora(path: Path, seed: int = 0, rank: int = 2) -> Path:
+    """A file as most LoRAs are shared: names with underscores, and an alpha for each layer."""
+    unet = UNet2DConditionModel.from_pretrained(demo_directory() / "unet", torch_dtype=torch.float32)
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in unet.named_modules():
+        if isinstance(module, torch.nn.Linear) and "attn" in name:
+            key = "lora_unet_" + name.replace(".", "_")
+            rows, columns = module.weight.shape
+            tensors[f"{key}.lora_down.weight"] = torch.randn(rank, columns, generator=generator) * 0.2
+            tensors[f"{key}.lora_up.weight"] = torch.randn(rows, rank, generator=generator) * 0.2
+            tensors[f"{key}.alpha"] = torch.tensor(1.0)
+    save_file(tensors, path)
+    return path
 
 
 def image_encoder(folder: Path, projection: int = 24) -> Path:

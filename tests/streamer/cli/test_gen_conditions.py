@@ -171,7 +171,7 @@ def without_config(tmp: Path, files: Path) -> str:
     """A ControlNet for words of another length, in a file alone."""
     folder = Path(other_control(tmp, files, cross_attention_dim=96))
     (tmp / "alone").mkdir()
-    return shutil.copy(folder / "diffusion_pytorch_model.safetensors", tmp / "alone" / "sd15.safetensors")
+    return str(shutil.copy(folder / "diffusion_pytorch_model.safetensors", tmp / "alone" / "sd15.safetensors"))
 
 
 def cut_short(tmp: Path, path: Path) -> str:
@@ -260,7 +260,7 @@ ERRORS: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "ip without encoder": (
         lambda tmp, files: [
             "--ip-adapter",
-            shutil.copy(files / "ip" / "ip.safetensors", tmp / "ip.safetensors"),
+            str(shutil.copy(files / "ip" / "ip.safetensors", tmp)),
             IMAGE,
         ],
         "no image encoder lies beside it",
@@ -272,7 +272,7 @@ ERRORS: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
         ],
         "it reads 24 numbers, this one gives 48",
     ),
-    "no refiner": (lambda tmp, files: ["--refiner", "gone"], "gone: there is no such directory"),
+    "no refiner": (lambda tmp, files: ["--refiner", "gone", "--refine-from", "0.5"], "gone: there is no such"),
     "refine from alone": (lambda tmp, files: ["--refine-from", "0.8"], "Give --refiner too"),
     "refiner from": (lambda tmp, files: ["--refiner", "{files}/refiner", "--refine-from", "1"], "can't take over at 1"),
     "refiner of another model": (

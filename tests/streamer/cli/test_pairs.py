@@ -10,7 +10,7 @@ from streamer.cli.pairs import joined, split
 from streamer.errors import SettingError
 
 VALUES = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1).filter(
-    lambda text: not text.startswith("--")
+    lambda text: not text.startswith("-")
 )
 
 

@@ -43,6 +43,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adapters.mask(folder / "mask.png")
     adapters.lora(folder, "a.safetensors", 0)
     adapters.lora(folder, "b.safetensors", 1, text=False, alpha=2)
+    adapters.kohya_lora(folder / "kohya.safetensors")
     adapters.ip_adapter(folder / "ip")
     adapters.refiner(folder / "refiner")
     return folder
@@ -133,7 +134,7 @@ def test_a_controlnet_in_a_file_without_a_configuration(demo_lzr2, files, tmp_pa
     assert np.array_equal(ours(demo_lzr2, ExtraOptions(controls=(str(alone),)), hints), with_config)
 
 
-@pytest.mark.parametrize("chosen", [[("a", 0.7)], [("a", 0.7), ("b", -0.4)]])
+@pytest.mark.parametrize("chosen", [[("a", 0.7)], [("a", 0.7), ("b", -0.4)], [("kohya", 0.9)]])
 def test_loras(demo_lzr2, files, whole, chosen):
     for name, _ in chosen:
         whole.load_lora_weights(str(files), weight_name=f"{name}.safetensors", adapter_name=name)
