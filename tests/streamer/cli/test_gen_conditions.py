@@ -42,6 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adapters.mask(folder / "tall.png", (64, 160))
     adapters.controlnet(folder / "control")
     adapters.lora(folder, "a.safetensors", 0)
+    adapters.kohya_lora(folder / "b.safetensors")
     adapters.ip_adapter(folder / "ip")
     adapters.refiner(folder / "refiner")
     return folder
@@ -80,6 +81,7 @@ EVERYTHING = {
         *("--control-scale", "0.7", "--control-scale", "0.2"),
     ],
     "lora": ["--lora", "{files}/a.safetensors:0.8"],
+    "two loras": ["--lora", "{files}/a.safetensors:0.8", "--lora", "{files}/b.safetensors"],
     "ip": ["--ip-adapter", "{files}/ip/ip.safetensors", "{files}/1.png", "--ip-scale", "0.5"],
     "refiner": ["--refiner", "{files}/refiner", "--refine-from", "0.5"],
 }
@@ -89,6 +91,7 @@ MADE = {
     "control": {"control_models": ["control"]},
     "two controls": {"control_models": ["control", "control"]},
     "lora": {},
+    "two loras": {},
     "ip": {},
     "refiner": {"refiner": "refiner", "refine_from": 0.5},
 }
@@ -98,6 +101,7 @@ MADE = {
 def test_every_option_draws_and_is_in_the_picture_and_in_the_summary(run, files, tmp_path, name):
     done = run("sun", *SEED, *EVERYTHING[name], "--json", "-o", "a.png")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert run("sun", *SEED, "-o", "plain.png").returncode == 0
     with Image.open(tmp_path / "a.png") as picture, Image.open(tmp_path / "plain.png") as plain:
         made = json.loads(picture.text["streamer"])
@@ -112,8 +116,9 @@ def test_every_option_draws_and_is_in_the_picture_and_in_the_summary(run, files,
         assert ("mask" in made) == (name == "mask")
     if name.endswith(("control", "controls")):
         assert [hint["scale"] for hint in made["controls"]] == [0.7, 0.2][: len(made["controls"])]
-    if name == "lora":
-        assert [(lora["file"], lora["scale"]) for lora in made["loras"]] == [("a.safetensors", 0.8)]
+    if name.endswith(("lora", "loras")):
+        want = [("a.safetensors", 0.8), ("b.safetensors", 1.0)][: 1 + (name == "two loras")]
+        assert [(lora["file"], lora["scale"]) for lora in made["loras"]] == want
         assert made["loras"] == told["loras"]
     if name == "ip":
         assert made["image_prompt"]["scale"] == 0.5

@@ -16,11 +16,13 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLPipeline,
 )
 from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
 from streamer.models.conditioning import Conditioning, Hint, Start
+from streamer.models.demo import demo_directory
 from streamer.models.extras import ExtraOptions
 from streamer.models.input_image import read_image
 from streamer.models.ip_adapter import IpAdapterFile
@@ -54,8 +56,12 @@ def whole() -> Any:
     return adapters.demo_pipe()
 
 
-def ours(demo_lzr2: Path, extras: ExtraOptions, conditioning: Conditioning, **changes: Any) -> np.ndarray:
-    options = PipelineOptions(weights=demo_lzr2, device="cpu", vram_budget_nbytes=BUDGET, extras=extras, workers=1)
+def ours(
+    demo_lzr2: Path, extras: ExtraOptions, conditioning: Conditioning, dtype: torch.dtype | None = None, **changes: Any
+) -> np.ndarray:
+    options = PipelineOptions(
+        weights=demo_lzr2, device="cpu", vram_budget_nbytes=BUDGET, extras=extras, workers=1, dtype=dtype
+    )
     request = Request("sun", None, seed=1, steps=4, guidance=2.5, width=64, height=64, conditioning=conditioning)
     with open_pipeline(options, lambda line: None) as pipeline:
         picture = np.asarray(pipeline.generate(replace(request, **changes)))
@@ -208,3 +214,23 @@ def test_everything_at_once(demo_lzr2, files, whole):
     seen = read_image(files / "1.png")
     conditioning = Conditioning(started(files, 0.8), (Hint(seen, 0.5),), Hint(seen, 0.6))
     assert np.array_equal(ours(demo_lzr2, extras, conditioning), want)
+
+
+@pytest.mark.parametrize("start", ["image", "masked", "control"])
+def test_half_precision(demo_lzr2, files, start):
+    half = torch.float16
+    whole = StableDiffusionXLPipeline.from_pretrained(str(demo_directory()), torch_dtype=half, add_watermarker=False)
+    if start == "control":
+        control = ControlNetModel.from_pretrained(files / "control0", torch_dtype=half).eval()
+        pipe = StableDiffusionXLControlNetPipeline(**whole.components, controlnet=control, add_watermarker=False)
+        arguments: dict[str, Any] = {"image": opened(files / "1.png"), "controlnet_conditioning_scale": 0.5, **SIZE}
+        extras = ExtraOptions(controls=(str(files / "control0"),))
+        conditioning = Conditioning(controls=(Hint(read_image(files / "1.png"), 0.5),))
+    else:
+        kind = StableDiffusionXLInpaintPipeline if start == "masked" else StableDiffusionXLImg2ImgPipeline
+        pipe = kind(**whole.components, add_watermarker=False)
+        arguments = {"image": opened(files / "0.png"), "strength": 0.8}
+        if start == "masked":
+            arguments |= {"mask_image": Image.open(files / "mask.png").convert("L"), **SIZE}
+        extras, conditioning = ExtraOptions(), Conditioning(started(files, 0.8, masked=start == "masked"))
+    assert np.array_equal(ours(demo_lzr2, extras, conditioning, half), theirs(pipe, **arguments))
