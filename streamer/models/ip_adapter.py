@@ -89,6 +89,8 @@ def apply_ip_adapter(
     pipe.register_modules(image_encoder=encoder, feature_extractor=CLIPImageProcessor(size=side, crop_size=side))
     try:
         pipe.load_ip_adapter(groups, subfolder="", weight_name=wanted.path.name)
+    except torch.OutOfMemoryError:
+        raise
     except _FAULTS as error:
         raise WeightsFileError(str(wanted.path), f"it can't be added to this model ({error}).", _HINT) from error
     itemsize = torch.empty((), dtype=dtype).element_size()

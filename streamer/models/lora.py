@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -111,8 +112,12 @@ def _apply(pipe: Any, file: LoraFile, adapter: str) -> AppliedLora:
     before = _adapter_tensors(pipe)
     where = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
     try:
-        with _shapes_for_state([getattr(pipe, part) for part in _PARTS if getattr(pipe, part, None) is not None]):
+        parts = [getattr(pipe, part) for part in _PARTS if getattr(pipe, part, None) is not None]
+        with _shapes_for_state(parts), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several are meant
             pipe.load_lora_weights(str(path.parent), adapter_name=adapter, **where)
+    except torch.OutOfMemoryError:
+        raise
     except _FAULTS as error:
         raise WeightsFileError(str(path), f"it can't be added to this model ({error}).", _HINT) from error
     added = {key: tensor for key, tensor in _adapter_tensors(pipe).items() if key not in before}
