@@ -135,6 +135,14 @@ class WeightsFileError(StreamerError):
         self.problem = problem
 
 
+class ImageFileError(StreamerError):
+    """A picture that is to be drawn from can't be read; ``path`` says which."""
+
+    def __init__(self, path: str, problem: str, hint: str | None = None) -> None:
+        super().__init__(f"{printable(path)}: {problem}", hint)
+        self.path = path
+
+
 class ModelError(StreamerError):
     """A model directory or hub id can't be used; ``model`` is what was asked for."""
 

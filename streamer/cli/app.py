@@ -15,6 +15,7 @@ from streamer.cli.gen import gen
 from streamer.cli.index import index
 from streamer.cli.info import info
 from streamer.cli.interrupt import ends_in_time
+from streamer.cli.pairs import PairedCommand
 from streamer.cli.plan import plan
 from streamer.cli.verify import verify
 
@@ -41,7 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command()(gen)
+app.command(cls=PairedCommand)(gen)
 app.command()(plan)
 app.command()(index)
 app.command()(info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from rich.console import Console
 from streamer.cli.pictures import PictureNames, save
 from streamer.cli.progress import Reading, StepProgress
 from streamer.cli.warnings import Warnings
+from streamer.models.conditioning import Conditioning
+from streamer.models.input_image import fitted_size, same_proportions
 
 if TYPE_CHECKING:
     from streamer.models.defaults import Defaults
@@ -22,13 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user said about every picture; None leaves it to the model."""
+    """What the user said about every picture; None leaves it to the model.
+
+    A picture that is drawn from another has its proportions, where the user doesn't say otherwise.
+    """
 
     steps: int | None
     guidance: float | None
     width: int | None
     height: int | None
     negative: str | None
+    conditioning: Conditioning = field(default_factory=Conditioning)
 
     def request(self, prompt: str, seed: int, defaults: Defaults) -> Request:
         """The request for one picture.
@@ -38,14 +44,21 @@ class Wishes:
         """
         from streamer.models.pipeline import Request
 
+        width = self.width if self.width is not None else defaults.width
+        height = self.height if self.height is not None else defaults.height
+        start = self.conditioning.start
+        if start is not None:
+            own = (defaults.width, defaults.height)
+            width, height = fitted_size(start.image.size, self.width, self.height, own)
         return Request(
             prompt=prompt,
             negative=self.negative,
             seed=seed,
             steps=self.steps if self.steps is not None else defaults.steps,
             guidance=self.guidance if self.guidance is not None else defaults.guidance,
-            width=self.width if self.width is not None else defaults.width,
-            height=self.height if self.height is not None else defaults.height,
+            width=width,
+            height=height,
+            conditioning=self.conditioning,
         )
 
     def check(self, prompts: list[str], seed: int | None, count: int) -> None:
@@ -90,6 +103,9 @@ class Drawing:
         self._quiet = quiet
         self._process = psutil.Process()
         self._pictures: list[dict[str, Any]] = []
+        self._skipped: list[str] = []
+        self.paths: list[Path] = []
+        """Of all pictures of this run in their order, those too that were there already."""
         self._warnings = warnings
         # What can't work is told before anything is computed.
         pipeline.prepare(wishes.request("x", 0, pipeline.defaults))
@@ -105,8 +121,9 @@ class Drawing:
             image = self._pipeline.generate(request, lambda step, steps: progress.step(step, steps, self._reading))
         path = self._names.next(prompt, seed)  # not before: another process may have taken the name meanwhile
         save(image, path, request, self._pipeline.made_with())
+        self.paths.append(path)
         seconds = time.perf_counter() - started
-        self._pictures.append(asdict(request) | {"path": str(path), "seconds": round(seconds, 3)})
+        self._pictures.append(request.settings() | {"path": str(path), "seconds": round(seconds, 3)})
         if not self._quiet:
             reading = self._reading()
             self._console.print(
@@ -117,6 +134,18 @@ class Drawing:
             )
         return path
 
+    def skip(self, path: Path) -> None:
+        """A picture of this run is there already."""
+        self._skipped.append(str(path))
+        self.paths.append(path)
+        if not self._quiet:
+            self._console.print(f"{path.name}: there already", markup=False, highlight=False, soft_wrap=True)
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines a picture besides its prompt and seed."""
+        settings = self._wishes.request("x", 0, self._pipeline.defaults).settings() | self._pipeline.made_with()
+        return {name: value for name, value in settings.items() if name not in ("prompt", "seed")}
+
     def summary(self) -> dict[str, Any]:
         """All that was drawn and what it took, for a machine to read. Sizes in bytes, times in seconds."""
         handle = self._pipeline.handle
@@ -125,8 +154,10 @@ class Drawing:
         seconds = totals.step_seconds
         return {
             "pictures": self._pictures,
+            "skipped": self._skipped,
             "model": self._pipeline.model_name,
             "weights": handle.source_name,
+            **self._pipeline.extras.settings(),
             "device": str(self._pipeline.device),
             "scheduler": self._pipeline.scheduler,
             "forwards": totals.steps,
@@ -155,6 +186,11 @@ class Drawing:
             rest = self._pipeline.cut_off(text) if text else None
             if rest is not None:
                 self._warnings.tell(f"The {name} is too long; this end of it isn't read: {rest}")
+        for hint in request.conditioning.controls:
+            if not same_proportions(hint.image.size, (request.width, request.height)):
+                has = "{} x {}".format(*hint.image.size)
+                drawn = f"{request.width} x {request.height}"
+                self._warnings.tell(f"{hint.image.name} ({has} pixels) is stretched to the picture's {drawn}.")
         if request.negative and request.guidance <= 1:
             self._warnings.tell(f"With a guidance of {request.guidance:g} the negative prompt has no effect.")
 
@@ -179,8 +215,17 @@ class Drawing:
         decoded = "" if tile is None else f"\nThe picture is decoded in tiles of {tile} pixels, to stay within {whole}."
         self._console.print(
             f"{self._pipeline.model_name} on {self._pipeline.device}, weights from {handle.source_name}\n"
-            f"{whole} for everything. Of the U-Net: {summary(handle.plan)}{decoded}",
+            f"{whole} for everything. Of the U-Net: {summary(handle.plan)}{decoded}{self._extras()}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
+
+    def _extras(self) -> str:
+        """A line about what is drawn with besides the model; empty if there is nothing."""
+        extras = self._pipeline.extras
+        names = [f"LoRA {lora.name} ({lora.scale:g})" for lora in extras.loras]
+        names += [f"ControlNet {Path(name).name}" for name, _ in extras.controls]
+        names += [] if extras.ip_adapter is None else [f"IP-Adapter {extras.ip_adapter.name}"]
+        names += [] if extras.refiner is None else [f"refiner {Path(extras.refiner.name).name}"]
+        return f"\nWith {', '.join(names)}" if names else ""

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import io as io_module
 import json
-import secrets
 import sys
-from collections.abc import Iterator
-from enum import Enum
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from streamer.cli import gen_options as o
+from streamer.cli.batch import draw_all, jobs, seeds
+from streamer.cli.conditions import ConditionOptions
 from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.failure import report
+from streamer.cli.grid import GridName, save_grid
 from streamer.cli.libraries import load_libraries
+from streamer.cli.manifest import Manifest
 from streamer.cli.pictures import PictureNames
+from streamer.cli.prompts_file import read_prompts
 from streamer.cli.trace_file import check_trace_path, traced
 from streamer.cli.warnings import Warnings
 from streamer.config import parse_size
@@ -26,104 +29,46 @@ from streamer.errors import SettingError
 _ENDS = ("quit", "exit", "q")
 
 
-class ReadChoice(str, Enum):
-    """How the weight file is read."""
-
-    auto = "auto"
-    mmap = "mmap"
-    pread = "pread"
-
-
 def gen(
-    prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw: one picture for each prompt.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            help="The U-Net's weights: an LZR2 or safetensors file. A single-file checkpoint brings its own text "
-            "encoders and VAE.",
-            metavar="FILE",
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Everything else: a directory in diffusers layout, a hub id, or 'demo'. "
-            "Default: what fits the weights (SDXL base 1.0, or the embedded demo).",
-            metavar="DIR_OR_HUB_ID",
-        ),
-    ] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="Safetensors for tensors that the weights don't set.", metavar="FILE")
-    ] = None,
-    vram_budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Most memory on the device (the computer's own with --device cpu) for everything: weights, "
-            "activations, text encoders, VAE, CUDA's context. 4GB, 512MiB, unlimited. Default: the model's, or what "
-            "is free.",
-            metavar="SIZE",
-        ),
-    ] = None,
-    ram_budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Most host memory for keeping weights between steps, so that they needn't be decoded again. "
-            "0: none. Default: half of what is free with a GPU; without, up to a quarter, for what saves most time.",
-            metavar="SIZE",
-        ),
-    ] = None,
-    vae_tile: Annotated[
-        str | None,
-        typer.Option(
-            help="Decode the picture in tiles of so many pixels; off: whole. Default: whole where that fits into the "
-            "budget, else in the largest tiles that do.",
-            metavar="PIXELS",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.")] = "auto",
-    steps: Annotated[int | None, typer.Option(help="Denoising steps. Default: the model's.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8. Default: the model's.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels, a multiple of 8. Default: the model's.")] = None,
-    guidance: Annotated[float | None, typer.Option(help="Guidance scale. Default: the model's.")] = None,
-    negative: Annotated[str | None, typer.Option(help="What to keep away from.", metavar="PROMPT")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise. Default: a random one, which is told.")] = None,
-    count: Annotated[int, typer.Option(help="Pictures of each prompt, with successive seeds.", min=1)] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="euler, euler-a, ddim, dpm++2m, unipc, ... Default: the model's.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="A PNG file or a directory. Default: here.", metavar="PATH")
-    ] = None,
-    interactive: Annotated[
-        bool, typer.Option("--interactive", "-i", help="Ask for prompts until quit, exit, q or Ctrl-D.")
-    ] = False,
-    json_line: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON about everything at the end.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    strict: Annotated[
-        bool, typer.Option(help="Weights that the model doesn't know, or of another shape, are an error.")
-    ] = True,
-    prefetch: Annotated[bool, typer.Option(help="Load the next blocks while one computes.")] = True,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads that read and decode ahead. Default: up to 4.", min=1, max=64)
-    ] = None,
-    spill: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep decoded weights in this folder, on a fast local disk, where decoding them again at each step "
-            "takes longer: for overlay-heavy LZR2 files and little memory. Up to 2 bytes a weight (5.1 GB for SDXL); "
-            "the file stays for the next time and may be deleted.",
-            metavar="DIR",
-        ),
-    ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(help="Write what was busy when: .json for Chrome or Perfetto, .png to look at.", metavar="FILE"),
-    ] = None,
-    io: Annotated[ReadChoice, typer.Option(help="How to read the weight file.")] = ReadChoice.auto,
+    prompts: o.Prompts = None,
+    negative: o.Negative = None,
+    steps: o.Steps = None,
+    width: o.Width = None,
+    height: o.Height = None,
+    guidance: o.Guidance = None,
+    seed: o.Seed = None,
+    scheduler: o.Scheduler = None,
+    weights: o.Weights = None,
+    model: o.Model = None,
+    base: o.Base = None,
+    strict: o.Strict = True,
+    image: o.Image = None,
+    mask: o.Mask = None,
+    strength: o.Strength = None,
+    control: o.Control = None,
+    control_scale: o.ControlScale = None,
+    ip_adapter: o.IpAdapter = None,
+    ip_scale: o.IpScale = None,
+    ip_encoder: o.IpEncoder = None,
+    lora: o.Lora = None,
+    refiner: o.Refiner = None,
+    refine_from: o.RefineFrom = None,
+    count: o.Count = 1,
+    prompts_file: o.PromptsFile = None,
+    interactive: o.Interactive = False,
+    grid: o.Grid = None,
+    vram_budget: o.VramBudget = None,
+    ram_budget: o.RamBudget = None,
+    vae_tile: o.VaeTile = None,
+    device: o.Device = "auto",
+    prefetch: o.Prefetch = True,
+    threads: o.Threads = None,
+    spill: o.Spill = None,
+    io: o.Io = o.ReadChoice.auto,
+    output: o.Output = None,
+    json_line: o.JsonLine = False,
+    quiet: o.Quiet = False,
+    trace: o.Trace = None,
 ) -> None:
     """Draw pictures. Without --weights and --model the embedded demo draws, a small model of 64 x 64 pixels.
 
@@ -132,27 +77,42 @@ def gen(
       streamer gen "red apple"
 
       streamer gen "a lighthouse at dawn" --weights sdxl.lzr2 --vram-budget 4GB
+
+      streamer gen "in watercolours" --weights sdxl.lzr2 --image photo.jpg --lora watercolour.safetensors:0.8
     """
-    prompts = prompts or []
-    if not interactive and (not prompts or not all(prompt.strip() for prompt in prompts)):
-        raise SettingError(
-            "There is nothing to draw." if not prompts else "One of the prompts is empty.",
-            'Give a prompt: streamer gen "red apple", or use --interactive.',
-        )
-    if interactive and sys.stdin is None:
-        raise SettingError("There is no standard input to read prompts from.", "Give them as arguments.")
+    prompts = _prompts(prompts or [], prompts_file, interactive=interactive)
     vram = parse_size(vram_budget) if vram_budget is not None else None
     ram = parse_size(ram_budget, least=0) if ram_budget is not None else None
     if trace is not None:
         check_trace_path(trace)
+    if prompts_file is not None:
+        output = _folder(output)
     names = PictureNames(output, None if interactive else len(prompts) * count)
-    wishes = Wishes(steps, guidance, width, height, negative)
-    console = Console(stderr=True)
+    sheet = GridName(grid, names.folder) if grid is not None else None
     warnings = Warnings()
+    conditions = ConditionOptions(
+        image=image,
+        mask=mask,
+        strength=strength,
+        control=control or (),
+        control_scale=control_scale or (),
+        lora=lora or (),
+        ip_adapter=ip_adapter,
+        ip_scale=ip_scale,
+        ip_encoder=ip_encoder,
+        refiner=refiner,
+        refine_from=refine_from,
+    )
+    wishes = Wishes(steps, guidance, width, height, negative, conditions.conditioning(warnings.tell))
+    console = Console(stderr=True)
 
     def notify(line: str) -> None:
         if not quiet:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def show(path: Path) -> None:
+        if not json_line:
+            typer.echo(str(path))
 
     notify("Loading ...")
     load_libraries(bars=console.is_terminal and not quiet)
@@ -173,16 +133,54 @@ def gen(
         io=io.value,
         vae_tile=_tile(vae_tile),
         spill_dir=spill,
+        extras=conditions.extras(),
     )
     with open_pipeline(options, notify, warnings.tell) as pipeline, traced(pipeline.handle, trace):
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)
-        for prompt in prompts:
-            for number in _seeds(seed, count):
-                _show(drawing.draw(prompt, number), json_line)
+        manifest = Manifest(names.folder, warnings.tell) if prompts_file is not None else None
+        draw_all(drawing, jobs(prompts, seed, count, any_seed=manifest is not None), manifest, show)
         if interactive:
-            _loop(drawing, seed, count, json_line)
+            _loop(drawing, seed, count, show)
+        summary = drawing.summary()
+        if manifest is not None:
+            summary["manifest"] = str(manifest.path)
+        if sheet is not None and drawing.paths:
+            path = sheet.path()
+            save_grid(drawing.paths, path)
+            summary["grid"] = str(path)
+            show(path)
         if json_line:
-            typer.echo(json.dumps(drawing.summary(), ensure_ascii=True))
+            typer.echo(json.dumps(summary, ensure_ascii=True))
+
+
+def _prompts(given: list[str], file: str | None, *, interactive: bool) -> list[str]:
+    """What to draw before anything is asked for. Raises SettingError."""
+    if file is not None:
+        if given or interactive:
+            raise SettingError(
+                "Prompts come from --prompts-file, and from elsewhere too.",
+                "Give them in the file alone; - reads them from the standard input.",
+            )
+        return read_prompts(file)
+    if not interactive and (not given or not all(prompt.strip() for prompt in given)):
+        raise SettingError(
+            "There is nothing to draw." if not given else "One of the prompts is empty.",
+            'Give a prompt: streamer gen "red apple", or use --interactive.',
+        )
+    if interactive and sys.stdin is None:
+        raise SettingError("There is no standard input to read prompts from.", "Give them as arguments.")
+    return given
+
+
+def _folder(output: str | None) -> str | None:
+    """For the pictures of a file of prompts. Raises SettingError."""
+    if output is None or output.endswith(("/", "\\")) or Path(output).expanduser().is_dir():
+        return output
+    if Path(output).suffix:
+        raise SettingError(
+            f"--output {output} is one file, --prompts-file gives many.", "Name a folder, with a / last."
+        )
+    return f"{output}/"
 
 
 def _tile(text: str | None) -> int | None:
@@ -196,18 +194,12 @@ def _tile(text: str | None) -> int | None:
     return int(text)
 
 
-def _seeds(seed: int | None, count: int) -> range:
-    """Successive seeds, from the one given or from a random one."""
-    first = seed if seed is not None else secrets.randbits(32)
-    return range(first, first + count)
-
-
-def _loop(drawing: Drawing, seed: int | None, count: int, json_line: bool) -> None:
+def _loop(drawing: Drawing, seed: int | None, count: int, show: Callable[[Path], None]) -> None:
     """Draws what is typed; a prompt that fails is told of and the next one asked for."""
     for prompt in _typed():
-        for number in _seeds(seed, count):
+        for number in seeds(seed, count):
             try:
-                _show(drawing.draw(prompt, number), json_line)
+                show(drawing.draw(prompt, number))
             except Exception as error:  # noqa: BLE001 - told of; the loop goes on
                 if not report(error):
                     typer.echo(f"Error: {type(error).__name__}: {error}", err=True)
@@ -228,8 +220,3 @@ def _typed() -> Iterator[str]:
             return
         if line.strip():
             yield line.strip()
-
-
-def _show(path: Path, json_line: bool) -> None:
-    if not json_line:
-        typer.echo(str(path))

@@ -6,9 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL.PngImagePlugin import PngInfo
 
@@ -57,6 +56,11 @@ class PictureNames:
         if not os.access(there, os.W_OK):
             raise SettingError(f"Nothing can be written to {there}.", "Use another --output.")
 
+    @property
+    def folder(self) -> Path:
+        """Of the pictures; it may not exist yet."""
+        return self._folder
+
     def next(self, prompt: str, seed: int) -> Path:
         """The next picture's path; its folder exists."""
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +78,7 @@ class PictureNames:
         return path
 
 
-def save(image: Image, path: Path, request: Request, made_with: Mapping[str, str]) -> None:
+def save(image: Image, path: Path, request: Request, made_with: Mapping[str, Any]) -> None:
     """Writes the picture with what it was made from; a file of this name is either whole or not there.
 
     The metadata names what determines the picture and nothing else: the same picture is the same file, whatever the
@@ -82,8 +86,13 @@ def save(image: Image, path: Path, request: Request, made_with: Mapping[str, str
     """
     info = PngInfo()
     info.add_itxt("prompt", request.prompt)
-    settings = asdict(request) | dict(made_with)
+    settings = request.settings() | dict(made_with)
     info.add_itxt("streamer", json.dumps(settings, ensure_ascii=False, sort_keys=True))
+    save_whole(image, path, info)
+
+
+def save_whole(image: Image, path: Path, info: PngInfo) -> None:
+    """Writes the picture as PNG; a file of this name is either whole or not there."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         image.save(partial, format="PNG", pnginfo=info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from streamer.errors import ModelError
+from streamer.models.hub import HUB_ID, fetch
 from streamer.models.part_weights import PartWeights
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+", re.ASCII)
 _WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": "diffusion_pytorch_model"}
 _UNET_STEM = "diffusion_pytorch_model"
 _STEMS = {**_WEIGHT_STEMS, "unet": _UNET_STEM}
@@ -23,8 +22,6 @@ _SMALL_FILES = re.compile(
     r"|(text_encoder|text_encoder_2|vae|unet)/config\.json",
     re.ASCII,
 )
-_DISK_TROUBLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
-_HUB_SECONDS = 20.0  # that the hub may take to answer
 _PIPELINES = "StableDiffusionXL"  # how the names of all its pipelines begin
 _CONFIG_LIMIT = 10_000_000  # bytes; real ones have a few thousand
 
@@ -57,7 +54,7 @@ class ModelDirectory:
         Raises:
             ModelError: there is none, or it is no JSON object.
         """
-        return _read_json(self.name, self.root / part / "config.json")
+        return read_json(self.name, self.root / part / "config.json")
 
     def unet_files(self) -> tuple[Path, ...]:
         """The safetensors files of the model's own U-Net, plain ones first choice; empty if it isn't there."""
@@ -88,7 +85,7 @@ class ModelDirectory:
         Raises:
             ModelError: the index makes no sense.
         """
-        entry = _read_json(self.name, self.root / "model_index.json").get(part)
+        entry = read_json(self.name, self.root / "model_index.json").get(part)
         if not isinstance(entry, list) or len(entry) != 2:
             raise ModelError(self.name, f"its model_index.json says {entry!a} of {part}.", "Is the model complete?")
         return entry[1] if isinstance(entry[1], str) else None
@@ -139,7 +136,7 @@ def find_model(
             "this is a file, not a model directory.",
             "Give a weight file with --weights, a directory with --model.",
         )
-    elif _HUB_ID.fullmatch(model):
+    elif HUB_ID.fullmatch(model):
         parts = [part for part in _WEIGHT_STEMS if with_rest and part not in (own or {})]
         root = _fetch(model, parts + ["unet"] * with_unet, notify)
     else:
@@ -151,7 +148,7 @@ def find_model(
         )
     if not (root / "model_index.json").is_file():
         raise ModelError(model, "it has no model_index.json.", "A model is a directory in diffusers layout.")
-    kind = _read_json(model, root / "model_index.json").get("_class_name", _PIPELINES)
+    kind = read_json(model, root / "model_index.json").get("_class_name", _PIPELINES)
     if not isinstance(kind, str) or not kind.startswith(_PIPELINES):
         raise ModelError(model, f"its pipeline is {kind!a}.", "Models of Stable Diffusion XL can be drawn with.")
     return ModelDirectory(model, root, _variant(root), own or {})
@@ -168,28 +165,7 @@ def _variant(root: Path) -> str | None:
 
 def _fetch(model: str, parts: Sequence[str], notify: Callable[[str], None]) -> Path:
     """The snapshot's directory in the hub's cache, with the weights of these parts; without a network, what it has."""
-    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        siblings = HfApi().model_info(model, timeout=_HUB_SECONDS).siblings or []
-        files = choose_files([sibling.rfilename for sibling in siblings], parts)
-        notify(f"Fetching {model}: {len(files)} files, {_left_out(parts)}")
-        return Path(snapshot_download(model, allow_patterns=list(files)))
-    except HfHubHTTPError as error:
-        raise ModelError(model, f"the hub refused it ({error.response.status_code}).", _hub_hint(error)) from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
-            raise
-        cached = try_to_load_from_cache(model, "model_index.json")
-        if isinstance(cached, str):
-            notify(f"The hub can't be reached ({type(error).__name__}): using what was fetched before")
-            return Path(cached).parent
-        raise ModelError(
-            model,
-            f"the hub can't be reached ({type(error).__name__}), and this model was never fetched before.",
-            "Check the network, or download the model elsewhere and give its directory.",
-        ) from error
+    return fetch(model, lambda files: choose_files(files, parts), "model_index.json", _left_out(parts), notify)
 
 
 def _left_out(parts: Sequence[str]) -> str:
@@ -197,13 +173,6 @@ def _left_out(parts: Sequence[str]) -> str:
     if not any(part in _WEIGHT_STEMS for part in parts):
         return "no weights" if "unet" not in parts else "only the U-Net's weights"
     return "with its U-Net's weights" if "unet" in parts else "its U-Net's weights left out"
-
-
-def _hub_hint(error: Exception) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status in (401, 403):
-        return "It may need a login: run  hf auth login  and accept the model's licence on its page."
-    return "Check the id's spelling."
 
 
 def choose_files(files: Sequence[str], parts: Collection[str] = PARTS) -> tuple[str, ...]:
@@ -229,7 +198,16 @@ def choose_files(files: Sequence[str], parts: Collection[str] = PARTS) -> tuple[
     return tuple(chosen)
 
 
-def _read_json(model: str, path: Path) -> dict[str, Any]:
+def read_json(model: str, path: Path) -> dict[str, Any]:
+    """The JSON object in the file.
+
+    Args:
+        model: what the user called what it belongs to, for errors.
+        path: of the file.
+
+    Raises:
+        ModelError: there is none.
+    """
     try:
         if path.stat().st_size > _CONFIG_LIMIT:
             raise ModelError(model, f"{path.name} has more than {_CONFIG_LIMIT:,} bytes.")

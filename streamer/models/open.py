@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,7 @@ from streamer.models.defaults import Defaults, read_defaults
 from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
+from streamer.models.extras import ExtraOptions, add_extras
 from streamer.models.host_memory import HostMemory, default_host_memory
 from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
@@ -56,6 +57,7 @@ class PipelineOptions:
         io: how to read the weight file.
         vae_tile: side in pixels of the tiles in which pictures are decoded; 0: whole; None: what the budget allows.
         spill_dir: folder on a fast local disk for decoded weights, if they are more bytes in their file.
+        extras: ControlNets, LoRAs and the like.
     """
 
     weights: Path | None = None
@@ -71,6 +73,7 @@ class PipelineOptions:
     io: ReadMethod = "auto"
     vae_tile: int | None = None
     spill_dir: Path | None = None
+    extras: ExtraOptions = field(default_factory=ExtraOptions)
 
 
 @dataclass(frozen=True)
@@ -110,9 +113,18 @@ def open_pipeline(
         StreamerError: anything that the user can act on.
     """
     it = open_unet(options, notify, warn)
-    return load_pipeline(
-        it.model, it.unet, it.source, it.settings, it.device, it.dtype, it.defaults, options.scheduler, options.vae_tile
+    scheduler = options.scheduler
+    pipeline = load_pipeline(
+        it.model, it.unet, it.source, it.settings, it.device, it.dtype, it.defaults, scheduler, options.vae_tile
     )
+    try:
+        pipeline.extras = add_extras(
+            pipeline.pipe, pipeline.parts, options.extras, it.device, it.dtype, scheduler, notify, warn or notify
+        )
+    except BaseException:
+        pipeline.close()
+        raise
+    return pipeline
 
 
 def open_unet(

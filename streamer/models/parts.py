@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from streamer.errors import PartBudgetError, SettingError
 from streamer.models.activations import ActivationMeter
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
+from streamer.models.picture_size import BytesOf, PictureSize, picture_nbytes
+from streamer.models.portions import Wants, portions
 from streamer.models.sharing import Sharing
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
 from streamer.models.unet import empty_unet, stream_unet
@@ -30,14 +32,14 @@ from streamer.models.vae import (
     stream_vae_half,
     vae_types,
 )
-from streamer.runtime.attach import StreamHandle
+from streamer.runtime.attach import StreamHandle, attach
+from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.guards import Guards
 from streamer.runtime.share import SharedBudget
 from streamer.sources.base import WeightSource
 from streamer.tiers.device_memory import Cap, Context, PeakMeter, tensors_nbytes
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
-_PICTURES = 4  # of the result's size that exist at one time: tiles, rows of tiles, and the picture put together
 _PART_NAMES = {
     "text_encoder": "the first text encoder",
     "text_encoder_2": "the second text encoder",
@@ -45,21 +47,6 @@ _PART_NAMES = {
     "decoder": "the VAE's decoder",
     "encoder": "the VAE's encoder",
 }
-
-
-@dataclass(frozen=True)
-class PictureSize:
-    """What of a request determines memory.
-
-    Attributes:
-        width: pixels.
-        height: pixels.
-        guided: whether the U-Net computes two pictures at once, as classifier-free guidance needs.
-    """
-
-    width: int
-    height: int
-    guided: bool
 
 
 class PipelineParts:
@@ -94,6 +81,7 @@ class PipelineParts:
         share: SharedBudget | None = None,
     ) -> None:
         self._device = device
+        self._dtype = dtype
         self.workers = settings.workers
         self._context = Context(device)
         self._cap = Cap(device)
@@ -106,9 +94,15 @@ class PipelineParts:
         self._peaks = PeakMeter(device)
         self._members: dict[str, Sharing] = {}
         self._handles: dict[str, StreamHandle] = {}
+        self._needs: dict[str, BytesOf] = {}
+        self._held: list[BytesOf] = []
+        self._in_each_step = ["unet"]
+        self.told_to_unet: Callable[[PictureSize], dict[str, Any]] = lambda size: {}
+        """Arguments of shapes alone that the U-Net gets besides its usual ones, as from a ControlNet. May be set."""
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
+        self._settings = others
         try:
             self._stream_unet(unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:
@@ -167,7 +161,8 @@ class PipelineParts:
         vae: Any = self.modules["vae"]
         per_latent = pixels_per_latent(vae)
         width, height = -(-size.width // per_latent), -(-size.height // per_latent)
-        self.share.reserve(self, picture_nbytes(size.width, size.height))
+        held = sum(nbytes_of(size) for nbytes_of in self._held)
+        self.share.reserve(self, picture_nbytes(size.width, size.height) + held)
         side: int | None
         if tile is not None:
             step = 4 * per_latent
@@ -178,14 +173,69 @@ class PipelineParts:
         else:
             ring = 2 * self._handles["decoder"].smallest_nbytes
             room = self.share.room(0) - ring
-            fits = self._decoding(width, height) <= room
-            side = None if fits else largest_tile(lambda n: self._decoding(n, n), room)
+
+            def needed(width: int, height: int) -> int:
+                decoding = self._decoding(width, height)
+                return max(decoding, self._encoding_picture(width, height)) if size.encoded else decoding
+
+            fits = needed(width, height) <= room
+            side = None if fits else largest_tile(lambda n: needed(n, n), room)
         if side is not None and max(width, height) <= side:
             side = None
         activations = self._check(size, width, height, side, smaller_tiles=tile is None)
         set_tile(vae, side)
         self.share.expect(self._members["unet"].name, activations)
         return None if side is None else side * per_latent
+
+    def add(
+        self,
+        name: str,
+        module: nn.Module,
+        blocks: Sequence[ModuleBlock],
+        order: Sequence[int],
+        source: WeightSource,
+        needs: Callable[[ActivationMeter, PictureSize], int],
+        *,
+        in_each_step: bool = False,
+    ) -> StreamHandle:
+        """Another module streams under the same budget; it is closed with the parts.
+
+        Args:
+            name: what a person calls it, unlike any other's.
+            module: without memory (torch's meta device) or with weights, which it loses.
+            blocks: a partition of its parameters.
+            order: the turns of one forward, as far as known.
+            source: of its weights; closed with the parts, and if this fails.
+            needs: bytes of activations for a picture, given what tells them from a forward's arguments.
+            in_each_step: it runs in turn with the U-Net, so that they divide the room for weights.
+
+        Raises:
+            BudgetError: the budget can't hold its largest block.
+        """
+        sharing = self._sharing(name, module)
+        handle = attach(
+            module,
+            blocks,
+            order,
+            source,
+            self._settings,
+            self._device,
+            self._dtype,
+            asleep=True,
+            on_forward=sharing.on_forward,
+        )
+        self._handles[name] = handle
+        self._joined(name, name, module, module)
+        self._needs[name] = lambda size: needs(sharing.activations, size)
+        self._in_each_step += [name] * in_each_step
+        return handle
+
+    def hold(self, nbytes_of: BytesOf) -> None:
+        """Of the budget, so many bytes are for something that is always on the device: adapters, other pictures.
+
+        Holds from the next `prepare` on.
+        """
+        self._held.append(nbytes_of)
 
     def prepare_for_default_size(self, defaults: Defaults) -> int | None:
         """As `prepare`, for the model's own size with guidance: what a program that says nothing draws."""
@@ -232,7 +282,7 @@ class PipelineParts:
     def _stream_vae(self, model: ModelDirectory, settings: StreamSettings, dtype: torch.dtype) -> None:
         config = model.config("vae")
         types = vae_types(config, dtype)
-        self._vae_dtype = types.decoder
+        self._vae_types = types
         vae = empty_vae(config, model.name)
         files = model.part_weights("vae")
         for half, computes_in in (("decoder", types.decoder), ("encoder", types.encoder)):
@@ -255,7 +305,7 @@ class PipelineParts:
         return Sharing(module, name, self.share, self._peaks if self._device.type == "cuda" else None, self._measured)
 
     def _sharing(self, part: str, module: nn.Module) -> Sharing:
-        self._members[part] = self.sharing(_PART_NAMES[part], module)
+        self._members[part] = self.sharing(_PART_NAMES.get(part, part), module)
         return self._members[part]
 
     def _joined(self, name: str, part: str, root: nn.Module, module: nn.Module) -> None:
@@ -280,33 +330,56 @@ class PipelineParts:
     def _decoding(self, width: int, height: int) -> int:
         """Bytes of activations for decoding so many latents."""
         vae: Any = self.modules["vae"]
-        latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=self._vae_dtype, device="meta")
+        latents = torch.empty(
+            (1, vae.config.latent_channels, height, width), dtype=self._vae_types.decoder, device="meta"
+        )
         return self._members["decoder"].activations((latents,), {})
 
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
         needs = {part: self._encoding(part) for part in _TEXT_ENCODERS if part in self._handles}
-        needs["unet"] = self._denoising(width, height, 2 if size.guided else 1)
+        needs["unet"] = self._denoising(StepShape(width, height, size.batch), self.told_to_unet(size))
+        needs |= {name: nbytes_of(size) for name, nbytes_of in self._needs.items()}
         if smaller_tiles:
             tile = (min(width, SMALLEST_TILE), min(height, SMALLEST_TILE))
         else:
             tile = (width, height) if side is None else (min(width, side), min(height, side))
         needs["decoder"] = self._decoding(*tile)
+        if size.encoded:
+            needs["encoder"] = self._encoding_picture(*tile)
         smallest = {part: self.share.smallest(self._members[part].name, needs[part]) for part in needs}
         part = max(smallest, key=lambda part: smallest[part])
         if smallest[part] > self.share.nbytes:
             raise PartBudgetError(self.share.nbytes, smallest[part], self._members[part].name, needs[part])
+        self._divide(self.share.room(max(needs[name] for name in self._in_each_step)))
         return needs["unet"]
+
+    def _divide(self, room_nbytes: int) -> None:
+        """What runs in each step keeps its weights beside the others', as far as there is room for all."""
+        members = {name: self._members[name].name for name in self._in_each_step}
+        others = {name: limit for name, limit in self.share.limits.items() if name not in members.values()}
+        wants = {
+            name: Wants(self._handles[part].smallest_nbytes, self._handles[part].total_nbytes)
+            for part, name in members.items()
+        }
+        divided = portions(room_nbytes, wants) if len(wants) > 1 else None
+        self.share.limits = others | (divided or {})
+
+    def _encoding_picture(self, width: int, height: int) -> int:
+        """Bytes of activations for encoding so many latents' pixels."""
+        vae: Any = self.modules["vae"]
+        side = pixels_per_latent(vae)
+        shape = (1, vae.config.in_channels, height * side, width * side)
+        pixels = torch.empty(shape, dtype=self._vae_types.encoder, device="meta")
+        return self._members["encoder"].activations((pixels,), {})
 
     def _encoding(self, part: str) -> int:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
         return self._members[part].activations((tokens,), {"output_hidden_states": True})
 
-    def _denoising(self, width: int, height: int, batch: int) -> int:
+    def _denoising(self, shape: StepShape, told: dict[str, Any]) -> int:
         unet: Any = self.modules["unet"]
-        return self._members["unet"].activations(
-            (), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch))
-        )
+        return self._members["unet"].activations((), {**unet_inputs(unet.config, unet.dtype, shape), **told})
 
 
 def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
@@ -318,13 +391,3 @@ def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepS
         shape: of the latent.
     """
     return ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype))((), unet_inputs(config, dtype, shape))
-
-
-def picture_nbytes(width: int, height: int) -> int:
-    """Bytes of pictures that exist at one time, in pixels of float32.
-
-    Args:
-        width: pixels.
-        height: pixels.
-    """
-    return width * height * 3 * 4 * _PICTURES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ from safetensors import SafetensorError
 
 from streamer.config import StreamSettings
 from streamer.errors import ModelError, NoPictureError, SettingError
+from streamer.models.conditioning import Conditioning
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
-from streamer.models.parts import PictureSize, PipelineParts
+from streamer.models.extras import Extras
+from streamer.models.parts import PipelineParts
+from streamer.models.picture_size import PictureSize
 from streamer.models.schedulers import make_scheduler
+from streamer.models.variants import arguments, refiner_kind, taking_over, variant
 from streamer.runtime.attach import StreamHandle
 from streamer.sources.base import WeightSource
 
@@ -42,6 +46,7 @@ class Request:
         guidance: scale of classifier-free guidance; up to 1 there is none.
         width: pixels, a multiple of 8.
         height: pixels, a multiple of 8.
+        conditioning: what else it is made from: other pictures.
 
     Raises:
         SettingError: a number is out of its range.
@@ -54,6 +59,7 @@ class Request:
     guidance: float
     width: int
     height: int
+    conditioning: Conditioning = field(default_factory=Conditioning)
 
     def __post_init__(self) -> None:
         for text in (self.prompt, self.negative or ""):
@@ -66,6 +72,18 @@ class Request:
             raise SettingError(f"A guidance of {self.guidance} makes no sense; 1 to 15 is usual.")
         if not 0 <= self.seed < 1 << 63:
             raise SettingError(f"The seed {self.seed} is out of range: 0 to {(1 << 63) - 1}.")
+        self.conditioning.require_steps(self.steps)
+
+    @property
+    def size(self) -> PictureSize:
+        """What of it determines memory."""
+        guided = self.guidance > 1
+        return PictureSize(self.width, self.height, guided=guided, encoded=self.conditioning.start is not None)
+
+    def settings(self) -> dict[str, Any]:
+        """All of it, for a picture's metadata; of other pictures their names and digests."""
+        own = ("prompt", "negative", "seed", "steps", "guidance", "width", "height")
+        return {name: getattr(self, name) for name in own} | self.conditioning.settings()
 
 
 def check_sides(width: int, height: int) -> None:
@@ -106,6 +124,7 @@ class StreamedPipeline:
         self.scheduler = scheduler
         self._vae_tile = vae_tile
         self._tile_in_use: int | None = None
+        self.extras = Extras()
 
     @property
     def handle(self) -> StreamHandle:
@@ -117,8 +136,8 @@ class StreamedPipeline:
         """Side in pixels of the tiles in which the VAE decoded the last picture; None: it was decoded whole."""
         return self._tile_in_use
 
-    def made_with(self) -> dict[str, str]:
-        """What determines a picture besides the request: model, weights, scheduler, device, type, and tiles if any."""
+    def made_with(self) -> dict[str, Any]:
+        """What determines a picture besides the request: model, weights, adapters, scheduler, device, type, tiles."""
         tiles = {} if self._tile_in_use is None else {"vae_tile": str(self._tile_in_use)}
         return tiles | {
             "model": Path(self.model_name).name,
@@ -126,6 +145,7 @@ class StreamedPipeline:
             "scheduler": self.scheduler,
             "device": self.device.type,
             "dtype": str(self.pipe.unet.dtype).removeprefix("torch."),
+            **self.extras.settings(),
         }
 
     def cut_off(self, prompt: str) -> str | None:
@@ -152,28 +172,32 @@ class StreamedPipeline:
             NoPictureError: what came out are no numbers.
         """
         self._check_steps(request.steps)
-        guided = request.guidance > 1
         self.prepare(request)
-        positive, negative, pooled, negative_pooled = self._encode(request, guided)
+        wanted, refiner = request.conditioning, self.extras.refiner
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+        told = 0  # steps that were made by the pipeline before
 
         def step_ended(pipe: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
             if on_step is not None:
-                on_step(step + 1, pipe.num_timesteps)
+                handed_over = wanted.refine_from is not None and not told
+                on_step(told + step + 1, request.steps if handed_over else told + pipe.num_timesteps)
             return kwargs
 
-        output = self.pipe(
-            prompt_embeds=positive,
-            negative_prompt_embeds=negative,
-            pooled_prompt_embeds=pooled,
-            negative_pooled_prompt_embeds=negative_pooled,
-            guidance_scale=request.guidance,
-            num_inference_steps=request.steps,
-            width=request.width,
-            height=request.height,
-            generator=torch.Generator("cpu").manual_seed(request.seed),
-            callback_on_step_end=step_ended,
-            output_type="np",
-        )
+        def draw(pipe: Any, conditions: dict[str, Any]) -> Any:
+            # No tensors for the callback: to pick them out, the step before would be kept alive.
+            calls = {"callback_on_step_end": step_ended, "callback_on_step_end_tensor_inputs": []}
+            common = {"output_type": "np", "generator": generator, **calls}
+            numbers = {"guidance_scale": request.guidance, "num_inference_steps": request.steps}
+            return pipe(**(common | numbers | self._encode(pipe, request) | conditions))
+
+        pipe = variant(self.pipe, wanted, self.extras.control_modules)
+        if wanted.image_prompt is not None:
+            pipe.set_ip_adapter_scale(wanted.image_prompt.scale)
+        output = draw(pipe, arguments(wanted, request.width, request.height))
+        if wanted.refine_from is not None and refiner is not None:
+            told = pipe.num_timesteps
+            second = refiner.pipeline(refiner_kind(wanted))
+            output = draw(second, taking_over(wanted, output.images, request.width, request.height))
         if not np.isfinite(output.images).all():
             raise NoPictureError(self.handle.source_name)
         image: Image = self.pipe.image_processor.numpy_to_pil(output.images)[0]
@@ -185,8 +209,7 @@ class StreamedPipeline:
         Raises:
             PartBudgetError: it can't; carries the smallest budget with which it can.
         """
-        size = PictureSize(request.width, request.height, guided=request.guidance > 1)
-        self._tile_in_use = self.parts.prepare(size, self._vae_tile)
+        self._tile_in_use = self.parts.prepare(request.size, self._vae_tile)
         return self._tile_in_use
 
     def _check_steps(self, steps: int) -> None:
@@ -211,15 +234,21 @@ class StreamedPipeline:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _encode(self, request: Request, guided: bool) -> Any:
-        """The prompt's embeddings."""
-        return self.pipe.encode_prompt(
+    def _encode(self, pipe: Any, request: Request) -> dict[str, Any]:
+        """The prompt's embeddings, as that pipeline's encoders give them."""
+        positive, negative, pooled, negative_pooled = pipe.encode_prompt(
             prompt=request.prompt,
             negative_prompt=request.negative,
             device=self.device,
             num_images_per_prompt=1,
-            do_classifier_free_guidance=guided,
+            do_classifier_free_guidance=request.guidance > 1,
         )
+        return {
+            "prompt_embeds": positive,
+            "negative_prompt_embeds": negative,
+            "pooled_prompt_embeds": pooled,
+            "negative_pooled_prompt_embeds": negative_pooled,
+        }
 
 
 def load_pipeline(

@@ -72,6 +72,8 @@ class SharedBudget:
         self._members: weakref.WeakValueDictionary[str, Member] = weakref.WeakValueDictionary()
         self._ceilings: dict[tuple[str, int], int] = {}  # by what a forward's activations were said to be
         self._entered: dict[str, int] = {}
+        self.limits: dict[str, int] = {}
+        """By member: most bytes of its weights, so that others keep theirs. May be set between forwards."""
 
     @property
     def nbytes(self) -> int:
@@ -145,12 +147,13 @@ class SharedBudget:
             room = self.room(activations_nbytes)
             if room < member.smallest_nbytes:
                 raise PartBudgetError(self._nbytes, self.smallest(name, activations_nbytes), name, activations_nbytes)
-            wanted = min(member.total_nbytes, room)
+            most = min(member.total_nbytes, max(self.limits.get(name, room), member.smallest_nbytes))
+            wanted = min(most, room)
             for other in others:
                 if wanted + _on_device(others) <= room:
                     break
                 other.suspend()
-            budget = min(member.total_nbytes, room - _on_device(others), self._ceiling(name, activations_nbytes))
+            budget = min(most, room - _on_device(others), self._ceiling(name, activations_nbytes))
             if budget != member.budget_nbytes:
                 member.set_budget(budget)
 
@@ -170,7 +173,7 @@ class SharedBudget:
         """
         with self._lock:
             member = self._members[name]
-            budget = min(member.total_nbytes, self.room(activations_nbytes))
+            budget = min(member.total_nbytes, self.room(activations_nbytes), self.limits.get(name, self._nbytes))
             if budget != member.budget_nbytes and not member.device_nbytes:
                 member.set_budget(budget)
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from streamer.models.demo import demo_directory
 from tests.picture import nearest_concept
+from tests.streamer import adapters
 from tests.streamer.models.hub import Hub, serve
 from tests.streamer.original import demo_checkpoint, save
 
@@ -89,3 +90,25 @@ def test_no_network_and_nothing_fetched_is_told(tmp_path):
     done = draw(Hub("http://127.0.0.1:9"), tmp_path)
     assert done.returncode == 2, done.stderr
     assert "never fetched before" in done.stderr
+
+
+def test_of_a_controlnet_only_what_is_needed_is_fetched(tmp_path):
+    repository = adapters.controlnet(tmp_path / "control")
+    (repository / "diffusion_pytorch_model.bin").write_bytes(b"never opened")
+    (repository / "README.md").write_text("a picture of it")
+    seen = adapters.picture(tmp_path / "seen.png")
+    with serve("somebody/control", repository) as hub:
+        environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
+        environment.pop("HF_HUB_OFFLINE", None)
+        code = "from streamer.cli.app import main; main()"
+        options = ["--steps", "1", "--device", "cpu", "--control", "somebody/control", str(seen)]
+        done = subprocess.run(
+            [sys.executable, "-c", code, "gen", "sun", *options],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    assert set(hub.asked) == {"config.json", "diffusion_pytorch_model.safetensors"}
+    assert "With ControlNet control" in done.stderr

@@ -14,7 +14,7 @@ from streamer.config import UNLIMITED
 from streamer.errors import PartBudgetError, SettingError
 from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
-from streamer.models.parts import PictureSize
+from streamer.models.picture_size import PictureSize
 from streamer.models.pipeline import Request, StreamedPipeline
 from streamer.models.vae import set_tile
 from tests.streamer.models.live_memory import LiveMemory

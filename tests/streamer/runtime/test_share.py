@@ -164,3 +164,22 @@ def test_of_several_owners_the_one_that_needs_most_has_it_reserved():
     assert share.reserved_nbytes == 30
     del one
     assert share.reserved_nbytes == 15
+
+
+def test_those_that_run_in_turn_keep_their_weights_within_their_limits():
+    a, b = FakeMember(100, 10), FakeMember(50, 5)
+    share = sharing(90, a=a, b=b)
+    share.limits = {"a": 60, "b": 30}
+    for _ in range(3):
+        share.enter("a", 0)
+        a.run()
+        share.enter("b", 0)
+        b.run()
+        assert (a.device_nbytes, b.device_nbytes) == (60, 30)
+    assert (a.budgets, b.budgets) == ([60], [30])
+    share.limits = {"a": 1}  # less than it can run with
+    share.enter("a", 0)
+    assert a.budgets[-1] == 10
+    share.limits = {}
+    share.enter("b", 70)
+    assert b.budgets[-1] == 20
