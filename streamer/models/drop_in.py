@@ -143,7 +143,8 @@ def attach(
 
     Args:
         module: with or without weights (torch's meta device); those it has are let go of.
-        source: of all its parameters: an LZR2 or safetensors file, several of the latter, a folder, or a source.
+        source: of all its parameters but adapters': an LZR2 or safetensors file, several of the latter, a folder, or a
+            source.
         vram_budget: most bytes of its weights on the device.
         ram_budget: most bytes of host memory for weights between forwards.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
@@ -155,7 +156,8 @@ def attach(
         StreamerError: the source doesn't give all parameters, or the budget is too small.
     """
     where = choose_device(device)
-    expected = {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}
+    blocks = find_blocks(module, _BLOCK_KINDS)
+    expected = {place.key: place.shape for block in blocks for place in block.places}
     if isinstance(source, (str, Path)):
         opened = open_weights(Path(source), (), expected, strict=False, io=io, warn=_warn)
     elif isinstance(source, Sequence):
@@ -164,7 +166,6 @@ def attach(
         opened = source
     workers = decode_workers(where) if threads is None else threads
     settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
-    blocks = find_blocks(module, _BLOCK_KINDS)
     return attach_blocks(
         module, blocks, in_order_of_tree(blocks), opened, settings, where, dtype or compute_type(where)
     )

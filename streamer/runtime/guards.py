@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from streamer.errors import EvictedWeightsError
+from streamer.runtime.adapter_layers import HINT
 
 
 class Guards:
@@ -29,8 +30,7 @@ class Guards:
             "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
         }
         if hasattr(root, "fuse_lora"):
-            hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
-            self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
+            self._set["fuse_lora"] = _refusing("fused with an adapter (fuse_lora)", HINT)
         for name, value in self._set.items():
             root.__dict__[name] = value
 
