@@ -28,12 +28,13 @@ class ActivationMeter:
     that torch chooses for it. Thread-safe.
 
     Args:
-        make_twin: gives the copy, in the type that is computed in, when it is first needed.
+        make_twin: gives the copy, in the type that is computed in, when it is first needed and after `forget`.
     """
 
     def __init__(self, make_twin: Callable[[], nn.Module]) -> None:
         self._make_twin = make_twin
         self._twin: nn.Module | None = None
+        self._most = 0  # before the module changed
         self._known: dict[tuple[tuple[int, ...], ...], int] = {}
         self._lock = threading.Lock()
 
@@ -52,6 +53,13 @@ class ActivationMeter:
                 self._known[kind] = self._run(args, kwargs)
             return self._known[kind]
 
+    def forget(self) -> None:
+        """The module has changed: the copy is made anew."""
+        with self._lock:
+            self._twin = None
+            self._most = max((self._most, *self._known.values()))
+            self._known.clear()
+
     def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
         if self._twin is None:
             self._twin = self._make_twin()
@@ -59,7 +67,7 @@ class ActivationMeter:
         try:
             return int(_peak_nbytes(self._twin, *shapes) * _MARGIN)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError):
-            return max(self._known.values(), default=0)
+            return max(self._known.values(), default=self._most)
 
 
 def _shape_only(leaf: object) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from streamer.models.activations import ActivationMeter
 from streamer.models.defaults import Defaults
 from streamer.models.directory import ModelDirectory
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
+from streamer.models.twin import twin_of
 from streamer.models.unet import empty_unet, stream_unet
 from streamer.models.unet_inputs import TOKENS, StepShape, unet_inputs
 from streamer.models.vae import (
@@ -94,12 +95,13 @@ class PipelineParts:
         self.share = SharedBudget(settings.vram_budget_nbytes, self._context_nbytes)
         self._measured: dict[tuple[str, int], int] = {}
         self._meters: dict[str, ActivationMeter] = {}
+        self._revisions: dict[str, int] = {}  # of the adapters that a part's meter knows
         self._handles: dict[str, StreamHandle] = {}
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
         try:
-            self._stream_unet(model, unet, source, on_demand, dtype)
+            self._stream_unet(unet, source, on_demand, dtype)
             for part in _TEXT_ENCODERS:
                 self._stream_text_encoder(model, part, others, dtype)
             self._stream_vae(model, others, dtype)
@@ -176,11 +178,8 @@ class PipelineParts:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _stream_unet(
-        self, model: ModelDirectory, unet: nn.Module, source: WeightSource, settings: StreamSettings, dtype: torch.dtype
-    ) -> None:
-        config = model.config("unet")
-        on_forward = self._entering("unet", lambda: nn.Module.to(empty_unet(config), dtype))
+    def _stream_unet(self, unet: nn.Module, source: WeightSource, settings: StreamSettings, dtype: torch.dtype) -> None:
+        on_forward = self._entering("unet", unet)
         self._handles["unet"] = stream_unet(unet, source, settings, self._device, dtype, on_forward)
         self._joined("unet", "unet", unet, unet)
 
@@ -192,7 +191,7 @@ class PipelineParts:
             return
         config = model.config(part)
         encoder = empty_text_encoder(kind, config, model.name)
-        on_forward = self._entering(part, lambda: _without_memory(empty_text_encoder(kind, config, ""), dtype))
+        on_forward = self._entering(part, encoder)
         files = model.part_weights(part)
         self._handles[part] = stream_text_encoder(encoder, files, settings, self._device, dtype, on_forward)
         self._joined(part, part, encoder, encoder)
@@ -206,22 +205,30 @@ class PipelineParts:
         vae = empty_vae(config, model.name, upcast=upcast)
         files = model.part_weights("vae")
         for half in ("decoder", "encoder"):
-            on_forward = self._entering(half, _half_of_vae(config, half, dtype))
+            on_forward = self._entering(half, getattr(vae, half))
             self._handles[half] = stream_vae_half(vae, half, files, settings, self._device, dtype, on_forward)
             self._joined(half, "vae", getattr(vae, half), vae)
         load_small_rest(vae, files, self._device, dtype)
         self._vae_guards = Guards(vae, self._device, dtype, keeps_type=True)
 
-    def _entering(self, name: str, make_twin: Callable[[], nn.Module]) -> OnForward:
+    def _entering(self, name: str, module: nn.Module) -> OnForward:
         """What is called before each forward of this part."""
-        meter = self._meters[name] = ActivationMeter(make_twin)
+        self._meters[name] = ActivationMeter(lambda: twin_of(module))
 
         def enter(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            calculated = meter(args, kwargs)
+            calculated = self._activations(name, args, kwargs)
             self.share.enter(_PART_NAMES[name], self._measured.get((name, calculated), calculated))
             self._entered = (name, calculated)
 
         return enter
+
+    def _activations(self, name: str, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
+        """Bytes that a forward of this part needs beside weights, with the adapters that it has now."""
+        revision = self._handles[name].in_memory_revision
+        if self._revisions.setdefault(name, revision) != revision:
+            self._revisions[name] = revision
+            self._meters[name].forget()
+        return self._meters[name](args, kwargs)
 
     def _joined(self, name: str, part: str, root: nn.Module, module: nn.Module) -> None:
         self.modules[part] = module
@@ -248,7 +255,7 @@ class PipelineParts:
         """Bytes of activations for decoding so many latents."""
         vae: Any = self.modules["vae"]
         latents = torch.empty((1, vae.config.latent_channels, height, width), dtype=self._vae_dtype, device="meta")
-        return self._meters["decoder"]((latents,), {})
+        return self._activations("decoder", (latents,), {})
 
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
@@ -267,11 +274,11 @@ class PipelineParts:
 
     def _encoding(self, part: str) -> int:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
-        return self._meters[part]((tokens,), {"output_hidden_states": True})
+        return self._activations(part, (tokens,), {"output_hidden_states": True})
 
     def _denoising(self, width: int, height: int, batch: int) -> int:
         unet: Any = self.modules["unet"]
-        return self._meters["unet"]((), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
+        return self._activations("unet", (), unet_inputs(unet.config, unet.dtype, StepShape(width, height, batch)))
 
 
 def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
@@ -293,16 +300,3 @@ def picture_nbytes(width: int, height: int) -> int:
         height: pixels.
     """
     return width * height * 3 * 4 * _PICTURES
-
-
-def _without_memory(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The encoder on the meta device, buffers included."""
-    return encoder.to("meta", dtype)
-
-
-def _half_of_vae(config: Mapping[str, Any], half: str, dtype: torch.dtype) -> Callable[[], nn.Module]:
-    def make() -> nn.Module:
-        module: nn.Module = getattr(empty_vae(config, ""), half)
-        return module.to(dtype)
-
-    return make

@@ -101,10 +101,14 @@ class AdapterLayers:
         ]
         weakref.finalize(self, _remove, self._told)
 
-    def remove(self) -> None:
-        """Adapters are as peft made them, and so are those that come."""
+    def close(self) -> None:
+        """What comes later isn't looked at; what is there stays as it is."""
         self._take_back()
         _remove(self._told)
+
+    def remove(self) -> None:
+        """Adapters are as peft made them, and so are those that come."""
+        self.close()
         for layer, handles in self._layers.items():
             for name in (MERGE, SCALE):
                 layer.__dict__.pop(name, None)

@@ -73,5 +73,18 @@ def test_what_the_copy_does_not_know_is_taken_to_need_the_most_so_far():
     assert meter((torch.zeros(1, 8),), {"adapter": torch.zeros(1)}) == known
 
 
+def test_a_module_that_has_changed_is_copied_anew_and_its_most_is_remembered():
+    made = [on_meta(Chain), nn.Identity()]
+    meter = ActivationMeter(lambda: made.pop(0))
+    meter.forget()
+    most = meter((torch.zeros(5, 8),), {})
+    meter.forget()
+    assert meter((torch.zeros(5, 8),), {}) == 0
+    assert made == []
+    meter.forget()
+    made.append(on_meta(Chain))
+    assert meter((torch.zeros(1, 9),), {}) == most
+
+
 def test_the_module_is_only_asked_for_when_it_is_needed():
     ActivationMeter(lambda: pytest.fail("too early"))
