@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from streamer.models.activations import ActivationMeter
-from streamer.models.twin import structure, twin_of
+from streamer.models.twin import Structure, structure, twin_of
 from streamer.runtime.attach import StreamHandle
 from streamer.runtime.share import SharedBudget
 from streamer.tiers.device_memory import PeakMeter
@@ -32,7 +32,9 @@ class Sharing:
 
     def __init__(self, module: nn.Module, name: str, share: SharedBudget, device: torch.device) -> None:
         self.name = name
-        self.activations = ActivationMeter(partial(twin_of, module), partial(structure, module))
+        self.activations = ActivationMeter(partial(twin_of, module), self._structure)
+        self._module = module
+        self._handle: StreamHandle | None = None
         self._share = share
         self._device = device
         self._entered = 0
@@ -55,10 +57,15 @@ class Sharing:
             handle: of the module.
             root: the module.
         """
+        self._handle = handle
         self.name = self._share.add(self.name, handle)
         handle.share_gate(self._share.gate)
         if self._device.type == "cuda":
             self._measure(handle, root)
+
+    def _structure(self) -> tuple[int, Structure]:
+        """Also where an adapter took a smaller one's place."""
+        return 0 if self._handle is None else self._handle.in_memory_revision, structure(self._module)
 
     def _measure(self, handle: StreamHandle, root: nn.Module) -> None:
         """From its second forward of a kind on, activations are what the allocator counted in the first."""

@@ -28,7 +28,7 @@ from streamer.runtime.peft_layers import (
 )
 
 HINT = (
-    "Leave it out: adapters are applied in each step, with the same result. With memory for all weights, detach() "
+    "Leave it out: adapters are applied in each step, with the same effect. With memory for all weights, detach() "
     "makes an ordinary module, which can be fused."
 )
 
@@ -42,7 +42,7 @@ def require_unmerged(root: nn.Module) -> None:
     if any(is_merged(module) for module in root.modules()):
         raise EvictedWeightsError(
             "An adapter is fused into this module: its weights would be lost with those in memory.",
-            "Call unfuse_lora() before: adapters are applied to streamed weights in each step, with the same result.",
+            "Call unfuse_lora() before: adapters are applied to streamed weights in each step, with the same effect.",
         )
 
 
@@ -75,6 +75,7 @@ class AdapterLayers:
         self._turns = {id(block.module): i for i, block in enumerate(blocks) if not block.pinned}
         self._layers: weakref.WeakKeyDictionary[nn.Module, Sequence[RemovableHandle]] = weakref.WeakKeyDictionary()
         self._lent: list[tuple[nn.Parameter, torch.Tensor]] = []
+        self._before: list[tuple[nn.Parameter, torch.Tensor]] = []  # of the layer that is being adapted
         for module in root.modules():
             self._put(module)
         me = weakref.ref(self)
@@ -86,13 +87,14 @@ class AdapterLayers:
             layers._take_back()
             if isinstance(new, nn.Module):
                 if wraps(parent, name):
-                    layers._prepare_lending(parent, wrapped_layer(new) or new)
+                    layers._begin(parent, wrapped_layer(new) or new)
                 layers._put(new)
 
         def before_forward(*_: object) -> None:
             layers = me()
             if layers is not None:
                 layers._take_back()
+                layers._before.clear()
 
         self._told = [
             register_module_module_registration_hook(registered),
@@ -107,10 +109,14 @@ class AdapterLayers:
             self._places.pop(id(place.owner), None)
             place.owner.__dict__.pop(BASE_PARAMETERS, None)
 
-    def remove(self) -> None:
-        """Adapters are as peft made them, and so are those that come."""
+    def close(self) -> None:
+        """What comes later isn't looked at; what is there stays as it is."""
         self._take_back()
         _remove(self._told)
+
+    def remove(self) -> None:
+        """Adapters are as peft made them, and so are those that come."""
+        self.close()
         for layer, handles in self._layers.items():
             for name in (MERGE, SCALE):
                 layer.__dict__.pop(name, None)
@@ -123,11 +129,30 @@ class AdapterLayers:
         layer = wrapped_layer(module)
         if layer is None or id(layer) not in self._places or module in self._layers:
             return
+        self._require_unchanged(layer)
         module.__dict__[MERGE] = _refuse_merging
         module.__dict__[SCALE] = _scaling_unless_fused(module)
         self._prepare_lending(module, layer)
         turn = self._turns.get(id(layer))
         self._layers[module] = () if turn is None else self._hook(module, turn)
+
+    def _begin(self, module: nn.Module, layer: nn.Module) -> None:
+        """An adapter is being made around the layer."""
+        self._prepare_lending(module, layer)
+        parameters = [place.parameter for place in self._places.get(id(layer), ())]
+        self._before = [(parameter, parameter.data) for parameter in parameters]
+
+    def _require_unchanged(self, layer: nn.Module) -> None:
+        changed = [each for each in self._before if each[0].data_ptr() != each[1].data_ptr()]
+        self._before.clear()
+        for parameter, data in changed:
+            parameter.data = data
+        if changed:
+            raise EvictedWeightsError(
+                "This adapter's initialisation changes the weights of the layer that it is put around, which are "
+                "streamed.",
+                "Make it around a module that isn't streamed, and save it as LoRA: that can be loaded.",
+            )
 
     def _prepare_lending(self, module: nn.Module, layer: nn.Module) -> None:
         """From now on something stands for the layer's ``parameters``, which peft calls right before it reads them."""

@@ -94,6 +94,11 @@ class StreamHandle:
         return self._in_memory.nbytes
 
     @property
+    def in_memory_revision(self) -> int:
+        """Another number than before, if adapters were loaded, replaced by larger ones or taken out."""
+        return self._in_memory.revision
+
+    @property
     def total_nbytes(self) -> int:
         """Bytes of all weights and adapters on the device, if all of them stay."""
         return self._budget.total_nbytes
@@ -209,9 +214,10 @@ class StreamHandle:
 
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
+        self._adapters.close()
+        self._in_memory.close()
         self._engine.close()
         self._source.close()
-        self._in_memory.close()
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""

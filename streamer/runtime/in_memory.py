@@ -36,6 +36,8 @@ class InMemory:
                 self._streamed.setdefault(id(place.owner), set()).add(place.attribute)
         self._changed = True
         self._nbytes = 0
+        self._revision = 0
+        self._found: list[int] = []
         self._counted: list[weakref.ref[nn.Module]] = []
         me = weakref.ref(self)
 
@@ -61,6 +63,12 @@ class InMemory:
             self._changed = False  # first: what changes meanwhile is counted next time
             self._nbytes = self._count()
         return self._nbytes
+
+    @property
+    def revision(self) -> int:
+        """Another number than before, if other modules have these tensors, or of another size."""
+        _ = self.nbytes
+        return self._revision
 
     def changed(self) -> None:
         """Tensors may have been replaced in a way that isn't told."""
@@ -121,6 +129,10 @@ class InMemory:
                     owners[id(module)] = module
         # Of modules, not of tensors: torch refuses to swap a tensor's contents while somebody refers to it weakly.
         self._counted = [weakref.ref(module, self._gone) for module in owners.values()]
+        found = [*owners, *(tensor.nbytes for tensor in tensors.values())]
+        if found != self._found:
+            self._found = found
+            self._revision += 1
         return sum(tensor.nbytes for tensor in tensors.values() if not tensor.is_meta)
 
     def _gone(self, _: object) -> None:

@@ -83,6 +83,16 @@ def test_lent_weights_are_taken_back():
         assert source.reads == []
 
 
+def test_adapters_that_begin_by_changing_the_weights_are_refused():
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings(1 << 20, workers=0))
+    want = result(tower)
+    with handle:
+        with pytest.raises(EvictedWeightsError, match="save it as LoRA"):
+            put_adapters(tower, init_lora_weights="pissa")  # all weights happen to be there
+        assert torch.equal(result(tower), want)
+
+
 def test_merging_is_refused_until_it_is_detached():
     tower = Tower()
     handle, _ = stream_tower(put_adapters(tower, init_lora_weights=False), StreamSettings(1 << 20))

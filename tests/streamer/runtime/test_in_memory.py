@@ -62,6 +62,21 @@ def test_without_a_change_nothing_is_counted(monkeypatch):
     assert [in_memory.nbytes for _ in range(3)] == [0, 0, 0]
 
 
+def test_the_revision_changes_with_what_is_there_and_with_nothing_else():
+    tower = Tower()
+    in_memory, _ = watched(tower)
+    revisions = [in_memory.revision]
+    nn.Sequential(nn.Linear(2, 2))
+    assert in_memory.revision == revisions[0]
+    tower.adapter = nn.Linear(2, 2)
+    revisions.append(in_memory.revision)
+    tower.other = nn.Linear(2, 2)
+    revisions.append(in_memory.revision)
+    del tower.other
+    revisions.append(in_memory.revision)
+    assert len(set(revisions)) == 4
+
+
 def test_what_is_swapped_in_place_is_counted_when_told():
     tower = Tower()
     tower.adapter = nn.Linear(2, 2, bias=False)
