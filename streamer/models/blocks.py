@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from torch import nn
 
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
+from streamer.runtime.peft_layers import own_layers, wrapped_layer
 
 LARGE_LEAF = 1 << 18
 """Weights. A single layer outside any block is a block of its own from this size on; smaller ones always stay."""
@@ -18,6 +19,8 @@ def find_blocks(
     root: nn.Module, kinds: Collection[str], is_runway: Callable[[str], bool] = lambda name: False
 ) -> list[ModuleBlock]:
     """A partition of the tree's parameters into blocks, in the order of the tree; the small rest is the first, pinned.
+
+    Adapters that peft has put around layers are left out, and change no names.
 
     Args:
         root: of the tree.
@@ -46,6 +49,7 @@ def _walk(
     blocks: list[ModuleBlock],
     rest: list[ParameterPlace],
 ) -> None:
+    module = wrapped_layer(module) or module
     own = _places(module, name, recurse=False)
     if type(module).__name__ in kinds:
         blocks.append(ModuleBlock(name, module, _places(module, name, recurse=True), runway=is_runway(name)))
@@ -61,8 +65,7 @@ def _walk(
 
 def _places(module: nn.Module, name: str, *, recurse: bool) -> tuple[ParameterPlace, ...]:
     places: list[ParameterPlace] = []
-    for sub_name, sub in module.named_modules() if recurse else [("", module)]:
-        path = ".".join(part for part in (name, sub_name) if part)
+    for path, sub in own_layers(module, name) if recurse else [(name, module)]:
         places.extend(
             ParameterPlace(f"{path}.{attribute}" if path else attribute, sub, attribute)
             for attribute, parameter in sub._parameters.items()

@@ -150,8 +150,9 @@ def attach(
 
     Args:
         module: with or without weights (torch's meta device); those it has are let go of.
-        source: of all its parameters: an LZR2 or safetensors file, several of the latter, a folder, or a source.
-        vram_budget: most bytes of its weights on the device; None: all of them may stay.
+        source: of all its parameters but adapters': an LZR2 or safetensors file, several of the latter, a folder, or a
+            source.
+        vram_budget: most bytes of its weights and adapters on the device; None: all of them may stay.
         ram_budget: most bytes of host memory for weights between forwards.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
         dtype: to compute in; None: float16 on a GPU, float32 on a CPU.
@@ -166,7 +167,8 @@ def attach(
     where = choose_device(device)
     if share is not None:
         _shared(share, vram_budget, device)
-    expected = {key: tuple(parameter.shape) for key, parameter in module.named_parameters()}
+    blocks = find_blocks(module, _BLOCK_KINDS)
+    expected = {place.key: place.shape for block in blocks for place in block.places}
     if isinstance(source, (str, Path)):
         opened = open_weights(Path(source), (), expected, strict=False, io=io, warn=_warn)
     elif isinstance(source, Sequence):
@@ -175,7 +177,6 @@ def attach(
         opened = source
     workers = decode_workers(where) if threads is None else threads
     settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
-    blocks = find_blocks(module, _BLOCK_KINDS)
     sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
     handle = attach_blocks(
         module,

@@ -8,7 +8,7 @@ from functools import partial
 from torch import nn
 
 from streamer.models.activations import ActivationMeter
-from streamer.models.twin import structure, twin_of
+from streamer.models.twin import Structure, structure, twin_of
 from streamer.runtime.attach import StreamHandle
 from streamer.runtime.share import SharedBudget
 from streamer.tiers.device_memory import PeakMeter
@@ -38,7 +38,9 @@ class Sharing:
         measured: Callable[[], None],
     ) -> None:
         self.name = name
-        self.activations = ActivationMeter(partial(twin_of, module), partial(structure, module))
+        self.activations = ActivationMeter(partial(twin_of, module), self._structure)
+        self._module = module
+        self._handle: StreamHandle | None = None
         self._share = share
         self._peaks = peaks
         self._was_measured = measured
@@ -62,10 +64,15 @@ class Sharing:
             handle: of the module.
             root: the module.
         """
+        self._handle = handle
         self.name = self._share.add(self.name, handle)
         handle.share_gate(self._share.gate)
         if self._peaks is not None:
             self._measure(handle, root, self._peaks)
+
+    def _structure(self) -> tuple[int, Structure]:
+        """Also where an adapter took a smaller one's place."""
+        return 0 if self._handle is None else self._handle.in_memory_revision, structure(self._module)
 
     def _needed(self, calculated: int) -> int:
         """Bytes of activations of a forward for which so many were calculated."""

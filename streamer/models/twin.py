@@ -36,8 +36,8 @@ def structure(module: nn.Module) -> Structure:
 def twin_of(module: nn.Module) -> nn.Module:
     """The same tree on torch's meta device, adapters and attention processors included; without hooks.
 
-    What is no module, parameter or buffer is the module's own. A ``forward`` or another method that somebody has
-    put onto an instance is left out: it would run the module itself.
+    What is no module, parameter, buffer or container is the module's own. A ``forward`` or another method that somebody
+    has put onto an instance is left out: it would run the module itself.
 
     Args:
         module: root of a tree; may be streamed.
@@ -56,7 +56,8 @@ def _twin(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
     for name, value in module.__dict__.items():
         a_method = callable(value) and (hasattr(kind, name) or name.startswith("__"))
         if name not in blank and not a_method and name != HOOKS_ARE_IN:
-            twin.__dict__[name] = value
+            # Containers are the twin's own: adapters' scales are changed during a forward and changed back.
+            twin.__dict__[name] = value.copy() if type(value) in (dict, list, set) else value
     twin.training = module.training
     for name, parameter in module._parameters.items():
         twin._parameters[name] = None if parameter is None else nn.Parameter(_empty(parameter), requires_grad=False)

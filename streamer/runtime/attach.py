@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,17 +13,21 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings, parse_size
+from streamer.errors import BudgetError
 from streamer.plan import Block, Plan, lay_out, make_plan
+from streamer.runtime.adapter_layers import AdapterLayers, require_unmerged
 from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
 from streamer.runtime.compiling import CompiledBlocks
 from streamer.runtime.engine import Engine
 from streamer.runtime.gate import Gate
 from streamer.runtime.guards import Guards
 from streamer.runtime.hooks import StreamHooks
+from streamer.runtime.in_memory import InMemory
 from streamer.runtime.passage import Passage
 from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.stats import StreamStats
+from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
 
 
@@ -43,6 +47,9 @@ class StreamHandle:
         planned: Callable[[Sequence[ModuleBlock]], list[Block]],
         passage: Passage,
         compiled: CompiledBlocks,
+        in_memory: InMemory,
+        budget: WholeBudget,
+        adapters: AdapterLayers,
     ) -> None:
         self._planned = planned
         self._passage = passage
@@ -52,6 +59,9 @@ class StreamHandle:
         self._guards = guards
         self._source = source
         self._blocks = tuple(blocks)
+        self._in_memory = in_memory
+        self._budget = budget
+        self._adapters = adapters
 
     @property
     def stats(self) -> StreamStats:
@@ -65,32 +75,42 @@ class StreamHandle:
 
     @property
     def budget_nbytes(self) -> int:
-        """Most bytes of weights on the device. May be set between steps; BudgetError if it can't hold a block."""
-        return self._engine.budget_nbytes
+        """Most bytes of weights and adapters on the device. May be set between steps; BudgetError if too small."""
+        return self._budget.nbytes
 
     @budget_nbytes.setter
     def budget_nbytes(self, nbytes: int) -> None:
         """From the next step on."""
-        self._engine.set_budget(nbytes)
+        self._budget.set(nbytes)
 
     @property
     def device_nbytes(self) -> int:
-        """Bytes of the slab in which all weights on the device lie; never above the budget."""
+        """Bytes of the slab in which all streamed weights on the device lie; with adapters never above the budget."""
         return self._engine.device_nbytes
 
     @property
+    def in_memory_nbytes(self) -> int:
+        """Bytes of what the module has beside streamed weights: adapters and buffers, always on the device."""
+        return self._in_memory.nbytes
+
+    @property
+    def in_memory_revision(self) -> int:
+        """Another number than before, if adapters were loaded, replaced by larger ones or taken out."""
+        return self._in_memory.revision
+
+    @property
     def total_nbytes(self) -> int:
-        """Bytes of all weights on the device, if all of them stay."""
-        return self._engine.total_nbytes
+        """Bytes of all weights and adapters on the device, if all of them stay."""
+        return self._budget.total_nbytes
 
     @property
     def smallest_nbytes(self) -> int:
-        """The fewest bytes of weights on the device that a forward can run with."""
-        return self._engine.smallest_nbytes
+        """The smallest budget that a forward can run with."""
+        return self._budget.smallest_nbytes
 
     def set_budget(self, nbytes: int) -> None:
         """As setting `budget_nbytes`."""
-        self._engine.set_budget(nbytes)
+        self._budget.set(nbytes)
 
     @property
     def ran_short(self) -> bool:
@@ -98,12 +118,12 @@ class StreamHandle:
         return self._engine.shrunk_nbytes is not None
 
     def take_shrunk(self) -> int | None:
-        """The bytes of weights with which a forward succeeded that had run out of memory before; None: none did.
+        """The budget with which a forward succeeded that had run out of memory before; None: none did.
 
         Told once.
         """
         shrunk, self._engine.shrunk_nbytes = self._engine.shrunk_nbytes, None
-        return shrunk
+        return None if shrunk is None else shrunk + self._budget.reserved_nbytes
 
     def suspend(self) -> None:
         """Lets go of all memory on the device until the next forward. Not while one runs."""
@@ -127,19 +147,21 @@ class StreamHandle:
     @budget.setter
     def budget(self, size: int | str) -> None:
         """From the next step on."""
-        self._engine.set_budget(parse_size(size) if isinstance(size, str) else size)
+        self._budget.set(parse_size(size) if isinstance(size, str) else size)
 
     def detach(self) -> None:
-        """The module is an ordinary one again, with all its weights in memory. Not while it runs.
+        """The module is an ordinary one again, with all its weights in memory, and its adapters. Not while it runs.
 
         If they can't be read or don't fit, nothing has changed. Afterwards this is closed.
         """
         filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
         self._engine.close()
+        self._adapters.remove()
         self._hooks.remove()
         self._passage.remove()
         self._compiled.remove()
         self._guards.remove()
+        self._in_memory.close()
         for place, values in filled:
             place.parameter.data = values
         self._source.close()
@@ -169,6 +191,8 @@ class StreamHandle:
         self._blocks = tuple(kept)
         for place, values in filled:
             place.parameter.data = values
+        self._in_memory.add(gone)
+        self._adapters.forget(gone)
 
     def share_gate(self, gate: Gate) -> None:
         """From now on forwards of this module and of others with the same gate come one after the other."""
@@ -190,6 +214,8 @@ class StreamHandle:
 
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
+        self._adapters.close()
+        self._in_memory.close()
         self._engine.close()
         self._source.close()
 
@@ -243,9 +269,11 @@ def attach(
 ) -> StreamHandle:
     """From now on each forward of the module finds its weights in place, bit for bit, within the budget.
 
+    Adapters, those that it has and those that are loaded into it later, stay in memory and count in the budget.
+
     Args:
         root: the module; its parameters may still be on the meta device.
-        blocks: a partition of its parameters.
+        blocks: a partition of its parameters, adapters left out.
         order: the turns of one forward, as numbers of blocks, as far as known.
         source: gives every parameter's values. The handle closes it; so does a failure here.
         settings: budgets and threads.
@@ -257,21 +285,35 @@ def attach(
 
     Raises:
         BudgetError: the budget can't hold the largest block.
+        EvictedWeightsError: an adapter is fused into the weights that the module has.
     """
     engine: Engine | None = None
     try:
-        planned = partial(as_planned, dtype=dtype, packed=source if settings.decodes_on(device.type) else None)
+        require_unmerged(root)
+        packed = source if settings.decodes_on(device.type) else None
+        planned = functools.partial(as_planned, dtype=dtype, packed=packed)
+        in_memory = InMemory(root, blocks)
+        in_memory.move(device, dtype)
         # The plan first: if the budget can't work, the module keeps its weights.
-        plan = make_plan(planned(blocks), order, settings.vram_budget_nbytes)
+        for_weights = settings.vram_budget_nbytes - in_memory.nbytes
+        try:
+            plan = make_plan(planned(blocks), order, for_weights)
+        except BudgetError as error:
+            raise with_reserved(error, in_memory.nbytes) from None
+        settings = replace(settings, vram_budget_nbytes=max(1, for_weights))
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
+        budget = WholeBudget(engine, in_memory)
         passage = Passage(root)
-        hooks = StreamHooks(root, blocks, engine, on_forward)
+        hooks = StreamHooks(root, blocks, engine, in_memory, budget.renew, on_forward)
         passage.lead_out()
         compiled = CompiledBlocks(blocks)
         guards = Guards(root, device, dtype, keeps_type=keeps_type)
+        adapters = AdapterLayers(root, blocks, hooks.hook, functools.partial(_read, source))
         # Whoever forgets to close the handle: with the module, threads and files go too.
         weakref.finalize(root, _let_go, engine, source)
-        return StreamHandle(engine, hooks, guards, source, blocks, planned, passage, compiled)
+        return StreamHandle(
+            engine, hooks, guards, source, blocks, planned, passage, compiled, in_memory, budget, adapters
+        )
     except BaseException:
         if engine is not None:
             engine.close()

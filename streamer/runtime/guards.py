@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from streamer.errors import EvictedWeightsError
+from streamer.runtime.adapter_layers import HINT
 
 _REFUSED = {
     "fuse_qkv_projections": ("rewritten with fused projections", "the pictures are the same without."),
@@ -35,8 +36,7 @@ class Guards:
             "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
         }
         if hasattr(root, "fuse_lora"):
-            hint = "Leave fuse_lora() out: adapters are applied in each step, with the same result."
-            self._set["fuse_lora"] = _refusing("fused with an adapter", hint)
+            self._set["fuse_lora"] = _refusing("fused with an adapter (fuse_lora)", HINT)
         for name, (what, hint) in _REFUSED.items():
             if hasattr(root, name):
                 self._set[name] = _refusing(what, f"Leave {name}() out: {hint}")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.compiling import uncompiled
 from streamer.runtime.diffusers_names import only_names_are_asked_for
 from streamer.runtime.engine import Engine
+from streamer.runtime.in_memory import InMemory
+from streamer.runtime.peft_layers import adapters_are_loaded_or_saved
 from streamer.runtime.retry import retried_once
 from streamer.runtime.share import OnForward
 
@@ -23,27 +27,51 @@ class StreamHooks:
         root: the whole module: one forward of it is one step.
         blocks: with the engine's numbering.
         engine: that is called.
-        on_forward: told of the arguments of each forward of the whole module, before it begins.
+        in_memory: what of the module doesn't stream.
+        renew_budget: called before each forward of the whole module.
+        on_forward: told of the arguments of each forward of the whole module, before that.
     """
 
     def __init__(
-        self, root: nn.Module, blocks: Sequence[ModuleBlock], engine: Engine, on_forward: OnForward | None = None
+        self,
+        root: nn.Module,
+        blocks: Sequence[ModuleBlock],
+        engine: Engine,
+        in_memory: InMemory,
+        renew_budget: Callable[[], None],
+        on_forward: OnForward | None = None,
     ) -> None:
         self._root = root
-        self._handles = []
+        self._handles: list[RemovableHandle] = []
+        self._turns = {i: _Turn(engine, i) for i, block in enumerate(blocks) if not block.pinned}
         if on_forward is not None:
             self._handles.append(root.register_forward_pre_hook(_told(on_forward), with_kwargs=True))
-        self._handles.append(root.register_forward_pre_hook(_ignoring(engine.begin_step)))
-        self._handles.append(root.register_state_dict_pre_hook(_no_state_dict))
-        for number, block in enumerate(blocks):
-            if block.pinned:
-                continue
-            module = block.module
-            self._handles.append(module.register_forward_pre_hook(_with(engine.acquire, number)))
-            # Also when the forward raises: a block that stays in use would block the ring.
-            self._handles.append(module.register_forward_hook(_with(engine.release, number), always_call=True))
+        for call in (renew_budget, self._begin_turns, engine.begin_step):
+            self._handles.append(root.register_forward_pre_hook(_ignoring(call)))
+        self._handles.append(root.register_state_dict_pre_hook(_for_adapters_only(in_memory)))
+        self._handles.append(root.register_state_dict_post_hook(_without_streamed(in_memory)))
+        for number in self._turns:
+            self._handles.extend(self.hook(blocks[number].module, number))
         self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
         root.forward = retried_once(root.forward, engine.make_room)
+
+    def hook(self, module: nn.Module, number: int) -> tuple[RemovableHandle, ...]:
+        """While this module runs, too, the block's weights are there; the caller removes the hooks.
+
+        Args:
+            module: the block's, or one in whose forward the block's lies.
+            number: of the block.
+        """
+        turn = self._turns[number]
+        return (
+            module.register_forward_pre_hook(uncompiled(turn.begin)),
+            # Also when the forward raises: a block that stays in use would block the ring.
+            module.register_forward_hook(uncompiled(turn.end), always_call=True),
+        )
+
+    def _begin_turns(self) -> None:
+        for turn in self._turns.values():
+            turn.depth = 0  # an interrupt may have broken one off
 
     def remove(self) -> None:
         """The module runs without the engine again."""
@@ -53,11 +81,23 @@ class StreamHooks:
         self._root.__dict__.pop("forward", None)
 
 
-def _with(call: Callable[[int], None], number: int) -> Callable[..., None]:
-    def hook(*_: Any) -> None:
-        call(number)
+class _Turn:
+    """A block's turn: from the start of the outermost of the modules that need it to its end."""
 
-    return uncompiled(hook)
+    def __init__(self, engine: Engine, number: int) -> None:
+        self._engine = engine
+        self._number = number
+        self.depth = 0
+
+    def begin(self, *_: Any) -> None:
+        if not self.depth:
+            self._engine.acquire(self._number)
+        self.depth += 1
+
+    def end(self, *_: Any) -> None:
+        self.depth = max(0, self.depth - 1)
+        if not self.depth:
+            self._engine.release(self._number)
 
 
 def _told(on_forward: OnForward) -> Callable[..., None]:
@@ -74,12 +114,29 @@ def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
     return uncompiled(hook)
 
 
-def _no_state_dict(*_: Any) -> None:
-    if only_names_are_asked_for():
-        return
-    raise EvictedWeightsError(
-        "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
-        "save_pretrained() can't give them, nor can offloading by other means move them.",
-        "Read them from the weight file itself, for example with lzr2.open() or safetensors. Instead of offloading, "
-        "a smaller vram_budget is enough.",
-    )
+def _for_adapters_only(in_memory: InMemory) -> Callable[..., None]:
+    def refuse(*_: Any) -> None:
+        if only_names_are_asked_for():
+            return
+        if adapters_are_loaded_or_saved():
+            in_memory.changed()  # those that are there may get other contents
+            return
+        raise EvictedWeightsError(
+            "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
+            "save_pretrained() can't give them, nor can offloading by other means move them.",
+            "Read them from the weight file itself, for example with lzr2.open() or safetensors. Instead of offloading "
+            "take a smaller vram_budget.",
+        )
+
+    return refuse
+
+
+def _without_streamed(in_memory: InMemory) -> Callable[..., None]:
+    """Keys and shapes of weights that aren't there, which who loads adapters asks for; never their placeholders."""
+
+    def leave_out(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+        for name in in_memory.streamed_names():
+            value = state[prefix + name]
+            state[prefix + name] = torch.empty(value.shape, dtype=value.dtype, device="meta")
+
+    return leave_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from streamer.errors import PartBudgetError
@@ -16,30 +16,35 @@ class Member(Protocol):
 
     @property
     def total_nbytes(self) -> int:
-        """Of all its weights on the device, if all of them stay."""
+        """Of all its weights and adapters on the device, if all of them stay."""
         ...
 
     @property
     def smallest_nbytes(self) -> int:
-        """The fewest bytes of weights on the device that it can run with."""
+        """The smallest budget that it can run with."""
         ...
 
     @property
     def device_nbytes(self) -> int:
-        """That its weights take on the device now; 0 while it is suspended."""
+        """That its weights take on the device now, adapters left out; 0 while it is suspended."""
+        ...
+
+    @property
+    def in_memory_nbytes(self) -> int:
+        """That its adapters take on the device, also while it is suspended."""
         ...
 
     @property
     def budget_nbytes(self) -> int:
-        """Most bytes of its weights on the device."""
+        """Most bytes of its weights and adapters on the device."""
         ...
 
     def set_budget(self, nbytes: int) -> None:
-        """From its next step on no more weights than this are on the device."""
+        """From its next step on no more weights and adapters than this are on the device."""
         ...
 
     def take_shrunk(self) -> int | None:
-        """The bytes of weights with which its last forward succeeded after it ran out of memory; None: it didn't."""
+        """The budget with which its last forward succeeded after it ran out of memory; None: it didn't."""
         ...
 
     def suspend(self) -> None:
@@ -48,7 +53,7 @@ class Member(Protocol):
 
 
 class SharedBudget:
-    """At any time the weights of all members, what always stays, and the activations of the one that runs fit in.
+    """At any time all members' weights and adapters, what always stays, and the running one's activations fit in.
 
     The member that runs has precedence: others keep their weights on the device only where all that it can use fits
     beside them; those that ran longest ago go first. Thread-safe; one member runs at a time. Members and owners aren't
@@ -123,12 +128,14 @@ class SharedBudget:
             return unique
 
     def room(self, activations_nbytes: int) -> int:
-        """Bytes for weights beside what always stays and these activations; may be below 0."""
-        return self._nbytes - self.reserved_nbytes - activations_nbytes
+        """Bytes for weights beside what always stays, adapters and these activations; may be below 0."""
+        adapters = _in_memory(self._members.values())
+        return self._nbytes - self.reserved_nbytes - adapters - activations_nbytes
 
     def smallest(self, name: str, activations_nbytes: int) -> int:
         """The smallest budget with which the member can run."""
-        return self.reserved_nbytes + activations_nbytes + self._members[name].smallest_nbytes
+        others = _in_memory(member for other, member in self._members.items() if other != name)
+        return self.reserved_nbytes + activations_nbytes + others + self._members[name].smallest_nbytes
 
     def enter(self, name: str, activations_nbytes: int) -> None:
         """The member is about to run: it gets all the room it can use, and others give up what stands in its way.
@@ -144,7 +151,7 @@ class SharedBudget:
             member = self._members.pop(name)
             others = tuple(self._members.values())
             self._members[name] = member
-            room = self.room(activations_nbytes)
+            room = self.room(activations_nbytes) + member.in_memory_nbytes
             if room < member.smallest_nbytes:
                 raise PartBudgetError(self._nbytes, self.smallest(name, activations_nbytes), name, activations_nbytes)
             most = min(member.total_nbytes, max(self.limits.get(name, room), member.smallest_nbytes))
@@ -173,7 +180,8 @@ class SharedBudget:
         """
         with self._lock:
             member = self._members[name]
-            budget = min(member.total_nbytes, self.room(activations_nbytes), self.limits.get(name, self._nbytes))
+            room = self.room(activations_nbytes) + member.in_memory_nbytes
+            budget = min(member.total_nbytes, room, self.limits.get(name, room))
             if budget != member.budget_nbytes and not member.device_nbytes:
                 member.set_budget(budget)
 
@@ -186,6 +194,10 @@ class SharedBudget:
 
 def _on_device(members: tuple[Member, ...]) -> int:
     return sum(member.device_nbytes for member in members)
+
+
+def _in_memory(members: Iterable[Member]) -> int:
+    return sum(member.in_memory_nbytes for member in members)
 
 
 OnForward = Callable[[tuple[object, ...], dict[str, object]], None]

@@ -11,6 +11,7 @@ from torch import nn
 from streamer.config import StreamSettings
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
+from streamer.runtime.peft_layers import wrapped_layer
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
 
@@ -42,7 +43,7 @@ class Tower(nn.Module):
                 ModuleBlock(
                     f"layers.{i}", layer, tuple(ParameterPlace(f"layers.{i}.{a}", layer, a) for a in ("weight", "bias"))
                 )
-                for i, layer in enumerate(self.layers)
+                for i, layer in enumerate(wrapped_layer(layer) or layer for layer in self.layers)
             ),
         ]
 
@@ -111,9 +112,9 @@ def stream_tower(
     tower: Tower, settings: StreamSettings, gates: dict[str, threading.Event] | None = None
 ) -> tuple[StreamHandle, MemorySource]:
     """The tower under the engine, its own weights now in a source."""
-    source = MemorySource(tower.state_dict())
-    source.gates |= gates or {}
     blocks = tower.blocks()
+    source = MemorySource({place.key: place.parameter for block in blocks for place in block.places})
+    source.gates |= gates or {}
     order = [1 + i for i in tower.order]
     return attach(tower, blocks, order, source, settings, torch.device("cpu"), torch.float32), source
 

@@ -18,7 +18,7 @@ def stock() -> Any:
     return quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=torch.float32, add_watermarker=False))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: other tests count threads
 def streamed(demo_lzr2) -> Iterator[Any]:
     pipe = quiet(streamer.load_pipeline(weights=demo_lzr2, vram_budget=BUDGET, device="cpu"))
     yield pipe

@@ -133,7 +133,7 @@ def test_an_ip_adapter_loaded_scaled_and_unloaded(both):
     streamed, stock = both
     plain, weights, encoder = images(stock), ip_adapter(stock.unet), image_encoder()
     meter = streamed.streaming.activations("unet")
-    before = meter_reading(streamed, meter)
+    before, held = meter_reading(streamed, meter), streamed.streaming.unet.in_memory_nbytes
     for pipe in (streamed, stock):
         pipe.register_modules(image_encoder=encoder, feature_extractor=CLIPImageProcessor(size=32, crop_size=32))
         pipe.load_ip_adapter(copy.deepcopy(weights), subfolder=None, weight_name=None)
@@ -144,12 +144,14 @@ def test_an_ip_adapter_loaded_scaled_and_unloaded(both):
         pictures.append(images(stock, ip_adapter_image=PICTURE))
         assert np.array_equal(images(streamed, ip_adapter_image=PICTURE), pictures[-1])
     assert len({picture.tobytes() for picture in [plain, *pictures]}) == 4
+    assert streamed.streaming.unet.in_memory_nbytes > held  # its weights count
     embedding = {"image_embeds": [torch.empty(2, 1, 24, device="meta")]}
     assert meter_reading(streamed, meter, **embedding) > before  # what the adapter computes counts
     for pipe in (streamed, stock):
         pipe.unload_ip_adapter()
     assert np.array_equal(images(streamed), plain)
     assert meter_reading(streamed, meter) == before
+    assert streamed.streaming.unet.in_memory_nbytes == held
 
 
 def meter_reading(pipe: Any, meter: Any, **conditions: Any) -> int:

@@ -59,7 +59,8 @@ def test_what_is_released_is_in_memory_and_the_rest_streams_on(workers, steps):
         assert tower.layers[2].weight is weight
         assert torch.equal(weight, whole["layers.2.weight"])
         assert handle.plan.total_nbytes == 512 + 5 * 1536
-        assert handle.total_nbytes == 512 + 5 * 1536
+        assert handle.total_nbytes == 512 + 5 * 1536 + handle.in_memory_nbytes
+        assert handle.in_memory_nbytes == 1024 + 64
         source.reads.clear()
         for _ in range(2):
             assert torch.equal(tower(x), want)
@@ -79,7 +80,7 @@ def test_all_of_a_module_can_be_released_and_nothing_after_the_end():
     tower, x = Tower(), torch.ones(1, 16)
     with torch.no_grad():
         want = tower(x)
-    handle, source = stream_tower(tower, StreamSettings(4096, 0, 1))
+    handle, source = stream_tower(tower, StreamSettings(8000, 0, 1))
     source.fails["layers.4.bias"] = OSError("gone")
     with pytest.raises(OSError, match="gone"):
         handle.release(tower)

@@ -20,6 +20,7 @@ class FakeMember:
     smallest_nbytes: int
     budget_nbytes: int = 1 << 62
     device_nbytes: int = 0
+    in_memory_nbytes: int = 0
     budgets: list[int] = field(default_factory=list)
     shrunk: int | None = None
 
@@ -36,7 +37,7 @@ class FakeMember:
         self.device_nbytes = 0
 
     def run(self) -> None:
-        self.device_nbytes = min(self.total_nbytes, self.budget_nbytes)
+        self.device_nbytes = min(self.total_nbytes, self.budget_nbytes) - self.in_memory_nbytes
 
 
 def sharing(budget: int, reserved: int = 0, **members: FakeMember) -> SharedBudget:
@@ -46,7 +47,9 @@ def sharing(budget: int, reserved: int = 0, **members: FakeMember) -> SharedBudg
     return share
 
 
-sizes = st.tuples(st.integers(0, 50), st.integers(0, 100)).map(lambda pair: FakeMember(sum(pair), pair[0]))
+sizes = st.tuples(st.integers(0, 50), st.integers(0, 100), st.integers(0, 20)).map(
+    lambda it: FakeMember(sum(it), it[0] + it[2], in_memory_nbytes=it[2])
+)
 
 
 @given(
@@ -55,21 +58,23 @@ sizes = st.tuples(st.integers(0, 50), st.integers(0, 100)).map(lambda pair: Fake
     st.integers(1, 250),
     st.integers(0, 20),
 )
-def test_weights_activations_and_what_stays_never_exceed_the_budget(members, forwards, budget, reserved):
+def test_weights_adapters_activations_and_what_stays_never_exceed_the_budget(members, forwards, budget, reserved):
     share = sharing(budget, reserved, **{str(i): member for i, member in enumerate(members)})
     for number, activations in forwards:
         member = members[number % len(members)]
-        room = budget - reserved - activations
+        adapters = sum(m.in_memory_nbytes for m in members)
+        room = budget - reserved - activations - adapters + member.in_memory_nbytes
         if room < member.smallest_nbytes:
             with pytest.raises(PartBudgetError) as caught:
                 share.enter(str(number % len(members)), activations)
-            assert caught.value.smallest_nbytes == reserved + activations + member.smallest_nbytes > budget
+            least = reserved + activations + adapters - member.in_memory_nbytes + member.smallest_nbytes
+            assert caught.value.smallest_nbytes == least > budget
             continue
         share.enter(str(number % len(members)), activations)
         member.run()
-        assert sum(m.device_nbytes for m in members) + activations + reserved <= budget
+        assert sum(m.device_nbytes for m in members) + adapters + activations + reserved <= budget
         # The one that runs has all that it can use.
-        assert member.device_nbytes == min(member.total_nbytes, room)
+        assert member.device_nbytes + member.in_memory_nbytes == min(member.total_nbytes, room)
 
 
 def test_others_stay_where_there_is_room_for_all():
