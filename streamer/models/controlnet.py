@@ -152,7 +152,7 @@ def stream_control(control: ControlFiles, number: int, parts: PipelineParts, dty
     label = f"ControlNet {number} ({Path(control.name).name})"
     parts.add(label, module, blocks, _order(blocks), source, needs, in_each_step=True)
     parts.hold(held)
-    parts.told_to_unet = told  # several add up: the U-Net is told no more than by one
+    parts.tell_unet("ControlNet", told)  # several add up: the U-Net is told no more than by one
     streamed: nn.Module = module
     return streamed
 

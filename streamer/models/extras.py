@@ -107,8 +107,6 @@ def add_extras(
     refiner = None
     if wanted.refiner is not None:
         refiner = open_refiner(wanted.refiner, pipe, parts, dtype, scheduler, notify, warn)
-    resident = sum(lora.nbytes for lora in loras) + (ip_adapter.nbytes if ip_adapter is not None else 0)
-    parts.hold(lambda size: resident)
     return Extras(tuple(modules), loras, ip_adapter, refiner)
 
 

@@ -14,6 +14,7 @@ from streamer.errors import ModelError, WeightsFileError, WeightsMismatchError
 from streamer.models.adapter_file import AdapterFile, read_adapter
 from streamer.models.image_encoder import stream_image_encoder
 from streamer.models.parts import PipelineParts
+from streamer.models.picture_size import PictureSize
 
 _HINT = "An IP-Adapter for SDXL is needed; those for Stable Diffusion 1.5 don't fit."
 _GROUPS = ("image_proj", "ip_adapter")
@@ -42,13 +43,11 @@ class AppliedIpAdapter:
         name: of its file, without folders.
         sha256: of the file, in hexadecimal digits.
         encoder: name of the image encoder's folder.
-        nbytes: that it takes on the device.
     """
 
     name: str
     sha256: str
     encoder: str
-    nbytes: int
 
     def settings(self) -> dict[str, Any]:
         """For a picture's metadata."""
@@ -93,9 +92,25 @@ def apply_ip_adapter(
         raise
     except _FAULTS as error:
         raise WeightsFileError(str(wanted.path), f"it can't be added to this model ({error}).", _HINT) from error
-    itemsize = torch.empty((), dtype=dtype).element_size()
-    nbytes = sum(tensor.numel() for tensor in content.tensors.values()) * itemsize
-    return AppliedIpAdapter(wanted.path.name, content.sha256, folder.resolve().name, nbytes)
+    seen = _seen(groups["image_proj"], encoder)
+
+    def told(size: PictureSize) -> dict[str, Any]:
+        picture = torch.empty((size.batch, 1, *seen), dtype=dtype, device="meta")
+        return {"added_cond_kwargs": {"image_embeds": [picture]}}
+
+    parts.tell_unet("IP-Adapter", told)
+    return AppliedIpAdapter(wanted.path.name, content.sha256, folder.resolve().name)
+
+
+def _seen(projection: Mapping[str, torch.Tensor], encoder: Any) -> tuple[int, ...]:
+    """The shape of what the adapter reads of one picture: a summary, or all that the encoder makes of it."""
+    read = _input_size(projection)
+    assert read is not None
+    name, size = read
+    if name == "projection_dim":
+        return (size,)
+    patches = (encoder.config.image_size // encoder.config.patch_size) ** 2
+    return patches + 1, size
 
 
 def _grouped(content: AdapterFile) -> dict[str, dict[str, torch.Tensor]]:

@@ -55,13 +55,11 @@ class AppliedLora:
         name: of its file, without folders.
         sha256: of the file, in hexadecimal digits.
         scale: how much of it is added.
-        nbytes: that it takes on the device.
     """
 
     name: str
     sha256: str
     scale: float
-    nbytes: int
 
     def settings(self) -> dict[str, Any]:
         """For a picture's metadata."""
@@ -123,8 +121,7 @@ def _apply(pipe: Any, file: LoraFile, adapter: str) -> AppliedLora:
     added = {key: tensor for key, tensor in _adapter_tensors(pipe).items() if key not in before}
     if len([key for key in added if ".lora_A." in key or ".lora_B." in key]) < wanted:
         raise WeightsFileError(str(path), f"only {len(added)} of its {wanted} tensors found their layer.", _HINT)
-    nbytes = sum(tensor.numel() * tensor.element_size() for tensor in added.values())
-    return AppliedLora(path.name, content.sha256, file.scale, nbytes)
+    return AppliedLora(path.name, content.sha256, file.scale)
 
 
 def _require_fitting(path: Path, state: Mapping[str, torch.Tensor], pipe: Any) -> int:

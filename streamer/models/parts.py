@@ -97,8 +97,7 @@ class PipelineParts:
         self._needs: dict[str, BytesOf] = {}
         self._held: list[BytesOf] = []
         self._in_each_step = ["unet"]
-        self.told_to_unet: Callable[[PictureSize], dict[str, Any]] = lambda size: {}
-        """Arguments of shapes alone that the U-Net gets besides its usual ones, as from a ControlNet. May be set."""
+        self._told_to_unet: dict[str, Callable[[PictureSize], dict[str, Any]]] = {}
         self.modules: dict[str, nn.Module] = {}
         on_demand = replace(settings, vram_budget_nbytes=UNLIMITED)
         others = replace(on_demand, ram_budget_nbytes=0, hold_only_smaller=False, packed_ram_nbytes=0, spill_dir=None)
@@ -230,6 +229,15 @@ class PipelineParts:
         self._in_each_step += [name] * in_each_step
         return handle
 
+    def tell_unet(self, who: str, arguments: Callable[[PictureSize], dict[str, Any]]) -> None:
+        """Besides its usual arguments the U-Net gets these, as from a ControlNet; dictionaries are added to its own.
+
+        Args:
+            who: gives them; of the same name the last counts.
+            arguments: of shapes alone (torch's meta device), for a picture.
+        """
+        self._told_to_unet[who] = arguments
+
     def hold(self, nbytes_of: BytesOf) -> None:
         """Of the budget, so many bytes are for something that is always on the device: adapters, other pictures.
 
@@ -338,7 +346,7 @@ class PipelineParts:
     def _check(self, size: PictureSize, width: int, height: int, side: int | None, *, smaller_tiles: bool) -> int:
         """Returns the U-Net's activations only if every part can run."""
         needs = {part: self._encoding(part) for part in _TEXT_ENCODERS if part in self._handles}
-        needs["unet"] = self._denoising(StepShape(width, height, size.batch), self.told_to_unet(size))
+        needs["unet"] = self._denoising(StepShape(width, height, size.batch), size)
         needs |= {name: nbytes_of(size) for name, nbytes_of in self._needs.items()}
         if smaller_tiles:
             tile = (min(width, SMALLEST_TILE), min(height, SMALLEST_TILE))
@@ -377,9 +385,13 @@ class PipelineParts:
         tokens = torch.empty((1, TOKENS), dtype=torch.long, device="meta")
         return self._members[part].activations((tokens,), {"output_hidden_states": True})
 
-    def _denoising(self, shape: StepShape, told: dict[str, Any]) -> int:
+    def _denoising(self, shape: StepShape, size: PictureSize) -> int:
         unet: Any = self.modules["unet"]
-        return self._members["unet"].activations((), {**unet_inputs(unet.config, unet.dtype, shape), **told})
+        inputs = unet_inputs(unet.config, unet.dtype, shape)
+        for arguments in self._told_to_unet.values():
+            for name, value in arguments(size).items():
+                inputs[name] = {**inputs[name], **value} if isinstance(value, dict) else value
+        return self._members["unet"].activations((), inputs)
 
 
 def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:

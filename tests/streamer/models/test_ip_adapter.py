@@ -1,0 +1,46 @@
+"""What an IP-Adapter reads is told from its file. Pictures: `test_extras.py`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from streamer.errors import ModelError
+from streamer.models.ip_adapter import IpAdapterFile, _encoder_folder, _input_size, _seen
+
+ENCODER = SimpleNamespace(config=SimpleNamespace(image_size=224, patch_size=14))
+PLAIN = {"proj.weight": torch.zeros(8, 1024), "norm.weight": torch.zeros(2)}
+PLUS = {"proj_in.weight": torch.zeros(4, 1280), "latents": torch.zeros(1, 16, 4)}
+FULL = {"proj.0.weight": torch.zeros(1280, 1280), "proj.3.weight": torch.zeros(4)}
+
+
+@pytest.mark.parametrize(
+    ("projection", "read", "seen"),
+    [
+        (PLAIN, ("projection_dim", 1024), (1024,)),
+        (PLUS, ("hidden_size", 1280), (257, 1280)),
+        (FULL, ("hidden_size", 1280), (257, 1280)),
+    ],
+)
+def test_a_summary_or_all_patches(projection, read, seen):
+    assert _input_size(projection) == read
+    assert _seen(projection, ENCODER) == seen
+
+
+def test_other_kinds_are_none():
+    assert _input_size({"id_proj.weight": torch.zeros(2, 2)}) is None
+
+
+def test_the_image_encoder_lies_beside_or_is_named(tmp_path):
+    path = tmp_path / "ip" / "ip-adapter_sdxl.safetensors"
+    folder = path.parent / "image_encoder"
+    folder.mkdir(parents=True)
+    with pytest.raises(ModelError, match="--ip-encoder"):
+        _encoder_folder(IpAdapterFile(path, None))
+    (folder / "config.json").write_text("{}")
+    assert _encoder_folder(IpAdapterFile(path, None)).resolve() == folder.resolve()
+    assert _encoder_folder(IpAdapterFile(path, tmp_path)) == tmp_path
+    with pytest.raises(ModelError, match="no such folder"):
+        _encoder_folder(IpAdapterFile(path, tmp_path / "none"))
