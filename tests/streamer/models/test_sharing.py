@@ -35,7 +35,7 @@ def test_before_each_forward_room_is_made_for_its_activations():
         needed = sharing.activations((x,), {})
         assert handle.budget_nbytes == 8000 - needed
         assert needed >= 2 * x.nbytes
-    with pytest.raises(PartBudgetError, match="the tower"):
+    with handle, pytest.raises(PartBudgetError, match="the tower"):
         tower(torch.ones(100, 16))
 
 
@@ -48,3 +48,5 @@ def test_two_of_the_same_name_are_told_apart_and_give_way_to_each_other():
             tower(torch.ones(1, 16))
             assert handle.device_nbytes == handle.total_nbytes
             assert sum(each.device_nbytes for _, each in members) <= 11_000
+    for _, handle in members:
+        handle.close()

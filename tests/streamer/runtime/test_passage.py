@@ -49,10 +49,11 @@ def test_forwards_of_many_threads_come_one_after_the_other():
 
 def test_modules_that_share_a_gate_wait_for_each_other():
     gate, towers = Gate(), [Tower(), Tower()]
-    inside, most = [], []
+    inside, most, handles = [], [], []
     for tower in towers:
         handle, _ = stream_tower(tower, SMALL)
         handle.share_gate(gate)
+        handles.append(handle)
         tower.layers[0].register_forward_hook(lambda *_: inside.append(1))
         tower.layers[5].register_forward_hook(lambda *_: most.append(len(inside)))
         tower.layers[5].register_forward_hook(lambda *_: inside.clear())
@@ -61,6 +62,8 @@ def test_modules_that_share_a_gate_wait_for_each_other():
         thread.start()
     for thread in threads:
         thread.join(60)
+    for handle in handles:
+        handle.close()
     assert most == [1] * 40
 
 
