@@ -90,10 +90,9 @@ def plan(
     from streamer.models.defaults import latent_factor
     from streamer.models.device import choose_device
     from streamer.models.open import PipelineOptions, open_unet
-    from streamer.models.parts import unet_activations
     from streamer.models.picture_size import picture_nbytes
     from streamer.models.pipeline import check_sides
-    from streamer.models.unet_inputs import StepShape
+    from streamer.models.unet_inputs import StepShape, unet_activations
     from streamer.tiers.device_memory import context_nbytes
 
     if link is not None and choose_device(device).type == "cpu":

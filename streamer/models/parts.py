@@ -19,7 +19,7 @@ from streamer.models.picture_size import BytesOf, PictureSize, picture_nbytes
 from streamer.models.portions import Wants, portions
 from streamer.models.sharing import Sharing
 from streamer.models.text_encoder import empty_text_encoder, stream_text_encoder
-from streamer.models.unet import empty_unet, stream_unet
+from streamer.models.unet import stream_unet
 from streamer.models.unet_inputs import TOKENS, StepShape, unet_inputs
 from streamer.models.vae import (
     SMALLEST_TILE,
@@ -392,14 +392,3 @@ class PipelineParts:
             for name, value in arguments(size).items():
                 inputs[name] = {**inputs[name], **value} if isinstance(value, dict) else value
         return self._members["unet"].activations((), inputs)
-
-
-def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
-    """Bytes that a forward of such a U-Net needs beside weights.
-
-    Args:
-        config: of the U-Net.
-        dtype: to compute in.
-        shape: of the latent.
-    """
-    return ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype))((), unet_inputs(config, dtype, shape))

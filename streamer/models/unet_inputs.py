@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
+
+from streamer.models.activations import ActivationMeter
+from streamer.models.unet import empty_unet
 
 TOKENS = 77
 """Of a prompt."""
@@ -46,3 +50,14 @@ def unet_inputs(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape)
         "encoder_hidden_states": empty(TOKENS, config["cross_attention_dim"]),
         "added_cond_kwargs": {"text_embeds": empty(pooled), "time_ids": empty(6)},
     }
+
+
+def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
+    """Bytes that a forward of such a U-Net needs beside weights.
+
+    Args:
+        config: of the U-Net.
+        dtype: to compute in.
+        shape: of the latent.
+    """
+    return ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype))((), unet_inputs(config, dtype, shape))

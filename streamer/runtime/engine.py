@@ -122,7 +122,7 @@ class Engine:
         """A forward of the whole module starts. After one that was broken off or a fault, all is loaded afresh.
 
         Raises:
-            EngineBusyError, EngineClosedError: another thread is in a step, or the engine was closed.
+            EngineClosedError: the engine was closed.
             DeviceMemoryError: the device has no room for the weights, nor for half of them.
             Exception: whatever a worker raised; the next step starts afresh.
         """

@@ -20,7 +20,7 @@ def test_successive_seeds_from_the_one_given_or_any():
 
 
 class Drawn:
-    """Draws empty files."""
+    """Draws small files."""
 
     def __init__(self, folder: Path, steps: int) -> None:
         self.folder, self.steps = folder, steps
@@ -33,7 +33,7 @@ class Drawn:
     def draw(self, prompt: str, seed: int) -> Path:
         self.made.append((prompt, seed))
         path = self.folder / f"{prompt}-{seed}-{self.steps}.png"
-        path.touch()
+        path.write_bytes(b"picture")
         return path
 
     def skip(self, path: Path) -> None:
@@ -43,7 +43,12 @@ class Drawn:
 def test_a_second_run_draws_what_is_missing_or_was_drawn_otherwise(tmp_path):
     def run(steps: int) -> Drawn:
         drawing, shown = Drawn(tmp_path, steps), []
-        draw_all(drawing, jobs(["a", "b"], 1, 1, any_seed=True), Manifest(tmp_path / "manifest.jsonl", pytest.fail), shown.append)
+        draw_all(
+            drawing,
+            jobs(["a", "b"], 1, 1, any_seed=True),
+            Manifest(tmp_path / "manifest.jsonl", pytest.fail),
+            shown.append,
+        )
         assert len(shown) == 2
         return drawing
 

@@ -391,17 +391,3 @@ def test_a_grid_of_all_pictures(run, tmp_path):
     assert names(done) == ["p-1.png", "p-2.png", "p-3.png", "p-4.png", "sheet.png"]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (4 + 2 * 68, 4 + 2 * 68)
-
-
-def test_the_help_is_in_panels(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    done = run("--help")
-    for words in (
-        "The picture",
-        "The model",
-        "Drawing from pictures",
-        "LoRAs and refiner",
-        "Many pictures",
-        "MODEL IMAGE",
-    ):
-        assert words in done.stdout

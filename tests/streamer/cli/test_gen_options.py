@@ -5,8 +5,10 @@ from __future__ import annotations
 import typing
 
 import typer
+from typer.testing import CliRunner
 
 from streamer.cli import gen_options
+from streamer.cli.app import app
 
 
 def test_each_option_has_help_and_a_panel():
@@ -26,3 +28,10 @@ def test_each_option_has_help_and_a_panel():
 
 def test_ways_to_read_are_those_of_the_reader():
     assert {choice.value for choice in gen_options.ReadChoice} == {"auto", "mmap", "pread"}
+
+
+def test_the_help_is_in_panels():
+    shown = CliRunner().invoke(app, ["gen", "--help"], env={"COLUMNS": "120"}, terminal_width=120)
+    assert shown.exit_code == 0
+    for words in ("The picture", "The model", "Drawing from pictures", "LoRAs and refiner", "Many pictures"):
+        assert words in shown.output

@@ -8,7 +8,7 @@ import torch
 
 from streamer.config import StreamSettings
 from streamer.plan import make_plan
-from streamer.runtime.assembly import as_planned
+from streamer.runtime.attach import as_planned
 from streamer.runtime.host_tiers import HostTiers
 from tests.streamer.runtime.files import open_tower, tower_in_file
 from tests.streamer.tower import LAYER_NBYTES, MemorySource, Tower
