@@ -46,7 +46,7 @@ def test_a_second_run_draws_what_is_missing_or_was_drawn_otherwise(tmp_path):
         draw_all(
             drawing,
             jobs(["a", "b"], 1, 1, any_seed=True),
-            Manifest(tmp_path / "manifest.jsonl", pytest.fail),
+            Manifest(tmp_path, pytest.fail),
             shown.append,
         )
         assert len(shown) == 2
