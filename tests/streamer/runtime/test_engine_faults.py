@@ -8,6 +8,7 @@ import gc
 import itertools
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,11 @@ import torch
 from lzr2 import decode
 from streamer.config import StreamSettings
 from streamer.errors import WeightsFileError
+from streamer.runtime import slots
 from streamer.sources.cast import DenseTensor
 from streamer.sources.lzr2 import InflatedHeld
 from streamer.tiers.expand import Expander
+from streamer.tiers.staging import StagingPool
 from streamer.tiers.unpack import Unpacker
 from streamer.tiers.upload import StagedUpload
 from tests.streamer.runtime.files import KINDS, open_tower, stream_file, tower_in_file
@@ -144,3 +147,34 @@ def test_memory_for_the_slab_or_the_staging_buffers_that_is_refused_leaves_nothi
         streamed, handle = stream_file(tower, open_tower(path), StreamSettings(BUDGET, 0, 2, staged=True))
         with handle:
             assert torch.equal(streamed(x), want)
+
+
+@pytest.mark.parametrize("k", range(1, 4))
+def test_page_locked_memory_that_is_refused_is_told_and_done_without(k, tmp_path, monkeypatch):
+    tower, path = tower_in_file("overlay-heavy", tmp_path)
+    x = torch.randn(2, WIDTH)
+    empty = torch.empty
+    pinned: list[int] = []
+
+    def pin(*sizes: Any, pin_memory: bool = False, **more: Any) -> torch.Tensor:
+        if pin_memory:
+            pinned.append(1)
+            if len(pinned) == k:
+                raise RuntimeError("page-locked memory is used up")
+        return empty(*sizes, **more)
+
+    monkeypatch.setattr(torch, "empty", pin)
+    monkeypatch.setattr(slots, "StagingPool", lambda count, nbytes, pinned: StagingPool(count, nbytes, pinned=True))
+    with torch.no_grad(), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        want = tower(x)
+        streamed, handle = stream_file(tower, open_tower(path), StreamSettings(BUDGET, 0, 2, staged=True))
+        with handle:
+            for _ in range(2):
+                assert torch.equal(streamed(x), want)
+            handle.set_budget(BUDGET + LAYER_NBYTES)  # staged anew, pinned anew
+            assert torch.equal(streamed(x), want)
+    refused = [str(warning.message) for warning in told if "Page-locked" in str(warning.message)]
+    assert len(refused) == 1
+    assert "used up" in refused[0]
+    assert prefetch_threads() == []
