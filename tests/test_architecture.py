@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted(path for package in ("lzr2", "streamer") for path in (ROOT / package).rglob("*.py"))
 ALL_PYTHON = [
     *SOURCES,
-    *sorted(path for folder in ("tests", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")),
+    *sorted(path for folder in ("tests", "tools", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")),
 ]
 
 
