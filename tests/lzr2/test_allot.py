@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lzr2
 from lzr2 import block_length, deflate
-from lzr2.allot import Measured, allot, fit_measured, fixed_nbytes, least_nbytes, measure
+from lzr2.allot import Measured, _shared, allot, fit_measured, fixed_nbytes, least_nbytes, measure
 from lzr2.block_length import D_CHOICES
 from lzr2.errors import EncodeError
 
@@ -126,3 +126,19 @@ def test_it_is_about_tensors_that_can_be_encoded() -> None:
     with pytest.raises(EncodeError, match="tensor type"):
         measure(np.zeros((2, 2), np.int8), 1.0)
     assert measure(np.zeros((0, 3), np.float16), 1.0).counts.size == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.sampled_from([8, 12])), min_size=1, max_size=6), st.integers(0, 400))
+@example([(1, 8), (1, 8), (1, 12)], 17)
+def test_what_is_shared_fits_and_no_more_of_anything_does(parts: list[tuple[int, int]], room: int) -> None:
+    counts, sizes = (list(each) for each in zip(*parts, strict=True))
+    room = min(room, sum(count * size for count, size in parts))
+    taken = _shared(counts, sizes, room)
+    left = room - sum(n * size for n, size in zip(taken, sizes, strict=True))
+    assert left >= 0
+    assert all(0 <= n <= count for n, count in zip(taken, counts, strict=True))
+    assert all(n == count or size > left for n, (count, size) in zip(taken, parts, strict=True))
+
+
+def test_what_is_left_goes_to_the_first() -> None:
+    assert _shared([1, 1, 1], [8, 8, 8], 17) == [1, 1, 0]
