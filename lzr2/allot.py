@@ -149,8 +149,12 @@ def _shared(counts: list[int], sizes: list[int], room: int) -> list[int]:
     total = sum(n * size for n, size in zip(counts, sizes, strict=True))
     taken = [n * room // total for n in counts]
     room -= sum(n * size for n, size in zip(taken, sizes, strict=True))
-    for i, size in enumerate(sizes):
-        if taken[i] < counts[i] and size <= room:
-            taken[i] += 1
-            room -= size
+    fits = True
+    while fits:  # entries of two sizes: after one round a small one may still fit
+        fits = False
+        for i, size in enumerate(sizes):
+            if taken[i] < counts[i] and size <= room:
+                taken[i] += 1
+                room -= size
+                fits = True
     return taken
