@@ -53,15 +53,23 @@ class Index:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, checksum: bool = False, on_bytes: OnBytes = lambda done, total: None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        checksum: bool = False,
+        anew: bool = False,
+        on_bytes: OnBytes = lambda done, total: None,
     ) -> Index:
         """The index from the file's sidecar if that is valid; otherwise built, and saved where it can be.
 
         checksum: if there is no valid sidecar with checksums, take them (reads the whole file).
+        anew: whatever sidecar there is, build it again and take its place: for a file that was changed on purpose.
         on_bytes: told, while checksums are taken, how many bytes of how many are done.
         Raises as `build`.
         """
         with contextlib.closing(open_source(path)) as source:
+            if anew:
+                return cls.of_source(source, checksum=checksum, on_bytes=on_bytes).save()
             return cls.of_file(source, checksum=checksum, on_bytes=on_bytes)
 
     @classmethod

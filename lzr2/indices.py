@@ -37,8 +37,45 @@ def read_indices(
         if on_restart is not None:
             on_restart()
         raw = _read_any(source, info, on_rows)
-    n_blocks = scan.n_blocks(source, info, raw.nbytes)
+    n_blocks = _n_blocks(source, info, raw.nbytes)
     indices = raw.view(np.uint16).reshape(info.n_rows, n_blocks)
+    limit = layout.n_index_values(info.d)
+    if indices.size and int(indices.max()) >= limit:
+        row = int(np.argmax(indices.max(axis=1) >= limit))
+        raise bad_index(source.name, info.key, info.indices_start, row, info.d)
+    return indices
+
+
+def check_indices(source: ByteSource, info: RecordInfo) -> int:
+    """B of the record; its stream is sound and its indices are all legal. Raises as `read_indices`.
+
+    Memory: the indices, where the size of the file justifies as many; of a larger tensor, one piece after the other.
+    """
+    if _sane_nbytes(info) <= layout.max_allocation_nbytes(source.nbytes):
+        return int(read_indices(source, info).shape[1])
+    limit, first_bad = layout.n_index_values(info.d), -1
+    total, odd = 0, b""
+    for piece in inflate.inflate(scan.stream_pieces(source, info), scan.inflated_limit(info), **_where(source, info)):
+        values = np.frombuffer(odd + piece, np.uint16, (len(odd) + len(piece)) // 2)
+        if first_bad < 0 and values.size and int(values.max()) >= limit:
+            first_bad = total // 2 + int(np.argmax(values >= limit))
+        total += len(piece)
+        odd = piece[-1:] if total % 2 else b""
+    n_blocks = _n_blocks(source, info, total)
+    if first_bad >= 0:
+        raise bad_index(source.name, info.key, info.indices_start, first_bad // n_blocks, info.d)
+    return n_blocks
+
+
+def bad_index(path: str | None, key: str, offset: int | None, row: int, d: int) -> IndexValueError:
+    """The error for an index that stands for no d digits."""
+    legal = f"below 3^{d} = {3**d}"
+    return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
+
+
+def _n_blocks(source: ByteSource, info: RecordInfo, nbytes: int) -> int:
+    """B of a stream of so many bytes. Raises StreamSizeError, EntrySizeError."""
+    n_blocks = scan.n_blocks(source, info, nbytes)
     entry_nbytes = layout.entry_nbytes(info.n_rows, n_blocks, info.d)
     if entry_nbytes != info.entry_nbytes and info.overlay_count:
         raise EntrySizeError(
@@ -49,17 +86,7 @@ def read_indices(
             found=f"{info.entry_nbytes} bytes in the index",
             expected=f"{entry_nbytes} bytes ({n_blocks} blocks a row)",
         )
-    limit = layout.n_index_values(info.d)
-    if indices.size and int(indices.max()) >= limit:
-        row = int(np.argmax(indices.max(axis=1) >= limit))
-        raise bad_index(source.name, info.key, info.indices_start, row, info.d)
-    return indices
-
-
-def bad_index(path: str | None, key: str, offset: int | None, row: int, d: int) -> IndexValueError:
-    """The error for an index that stands for no d digits."""
-    legal = f"below 3^{d} = {3**d}"
-    return IndexValueError(f"an index in row {row} is too large", path=path, key=key, offset=offset, expected=legal)
+    return n_blocks
 
 
 def _sane_nbytes(info: RecordInfo) -> int:

@@ -58,6 +58,13 @@ def save(place: Path, records: tuple[RecordInfo, ...], print_: Fingerprint) -> N
         raise
 
 
+def remove(path: Path) -> None:
+    """What sidecars say of a file at this path, or at the one that it links to, is forgotten. Never raises OSError."""
+    for place in {*candidate_paths(path), *candidate_paths(path.resolve())}:
+        with contextlib.suppress(OSError):
+            place.unlink()
+
+
 def text_of(file: dict[str, Any], rows: list[Any]) -> bytes:
     """The sidecar's text: JSON, a line for each record, and at its end a digest of all before.
 

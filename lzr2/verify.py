@@ -198,7 +198,7 @@ def _about_the_payload(source: ByteSource, record: RecordInfo) -> Iterator[Findi
         return Finding("finding", kind, text, record.key, offset)
 
     decode.check_checksum(source, record)
-    n_blocks = indices.read_indices(source, record).shape[1]
+    n_blocks = indices.check_indices(source, record)
     needed = layout.blocks_needed(record.n_columns, record.d)
     if n_blocks != needed and record.n_weights:
         kind = "short lattice" if n_blocks < needed else "long lattice"

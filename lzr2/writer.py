@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lzr2 import deflate, layout
+from lzr2 import deflate, layout, sidecar
 from lzr2.byte_source import require_little_endian
 from lzr2.encode import fit_tensor
 from lzr2.errors import ClosedError, EncodeError, InvalidTensorError, IoFailedError
@@ -95,7 +95,7 @@ class Writer:
             pass
 
     def commit(self) -> None:
-        """Syncs the file and puts it in place of whatever was there."""
+        """Syncs the file and puts it in place of whatever was there, whose index is removed."""
         draft = self._open_draft()
         try:
             draft.put_in_place()
@@ -103,6 +103,8 @@ class Writer:
             raise _failed(self.path, error) from error
         finally:
             self.abort()
+        # Checksums outlive a change that leaves head, tail and size as they were. This one was meant.
+        sidecar.remove(self.path)
 
     def abort(self) -> None:
         """Gives up: the temporary file is removed, the path isn't touched. After commit it does nothing."""

@@ -21,11 +21,14 @@ def index(
     json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Build or refresh the index of an LZR2 file: where each record's sections lie."""
+    """Build or refresh the index of an LZR2 file: where each record's sections lie.
+
+    Checksums that there are stay, and are compared, until --checksum takes them anew: after a change that was meant.
+    """
     import lzr2
 
     with WorkProgress(f"Checksums of {file.name}", quiet=quiet) as progress:
-        built = lzr2.Index.open(file, checksum=checksum, on_bytes=progress.reach)
+        built = lzr2.Index.open(file, checksum=checksum, anew=checksum, on_bytes=progress.reach)
     sections = built.section_nbytes()
     if json_line:
         typer.echo(

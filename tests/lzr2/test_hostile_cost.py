@@ -34,6 +34,11 @@ def zeros(nbytes: int) -> bytes:
     return b"".join((*pieces, stream.flush()))[:-4]
 
 
+def whole_zeros(nbytes: int) -> bytes:
+    """A stream of zeros with the checksum that is theirs."""
+    return zeros(nbytes) + struct.pack(">I", nbytes % 65_521 << 16 | 1)
+
+
 def bomb_in_many_rows() -> bytes:
     rows = 60_000
     return payload((rows, 1), 1, zeros(16 * MEBIBYTE) + b"bad!")
@@ -77,6 +82,7 @@ EXPENSIVE: dict[str, Callable[[], bytes]] = {
     "bomb in many rows": bomb_in_many_rows,
     "long key": lambda: b"LZR2" + struct.pack("<I", MEBIBYTE) + b"k" * (MEBIBYTE - 9),
     "valid bomb": lambda: payload((1, 2**23), 1, zlib.compress(bytes(2 * 2**23))),
+    "valid bomb of a shape that justifies it": lambda: payload((1, 7 * 2**24), 1, whole_zeros(224 * MEBIBYTE)),
     "valid bomb of rows too long": lambda: payload((1, 2**23), 1, zlib.compress(bytes(2 * (2 * 2**23 + 64)))),
     "valid bomb in many rows": lambda: payload((65_000, 1), 1, zlib.compress(bytes(2 * 65_000 * 66))),
     "blocks of nothing": blocks_of_nothing,

@@ -55,6 +55,22 @@ def test_checksums_outlive_another_time_and_another_inode(path: Path) -> None:
         lzr2.load_file(path)
 
 
+def test_after_a_change_that_was_meant_checksums_are_taken_anew_on_request(path: Path) -> None:
+    lzr2.Index.open(larger(path), checksum=True)
+    data = bytearray(path.read_bytes())
+    data[lzr2.Index.build(path).by_key["b"].overlay_start + 6] ^= 1
+    path.write_bytes(data)
+    with lzr2.open(path) as file, pytest.raises(errors.ChecksumError, match="make its index anew"):
+        file.get_tensor("b")
+    index = lzr2.Index.open(path, checksum=True, anew=True)
+    assert index.has_checksums
+    assert not index.from_sidecar
+    with lzr2.open(path) as file:
+        assert file.index.from_sidecar
+        assert file.index.has_checksums
+        file.get_tensor("b")
+
+
 def test_a_checksum_upgrades_a_plain_sidecar(path: Path) -> None:
     assert not lzr2.Index.open(path).has_checksums
     assert lzr2.Index.open(path, checksum=True).has_checksums

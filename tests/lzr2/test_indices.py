@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 
 import lzr2
-from lzr2 import deflate, indices
+from lzr2 import deflate, indices, inflate, layout
 from lzr2.byte_source import BytesSource
-from lzr2.errors import Lzr2Error
-from lzr2.indices import read_indices
+from lzr2.errors import IndexValueError, Lzr2Error
+from lzr2.indices import check_indices, read_indices
 
 from .reference import record
 
@@ -96,3 +97,48 @@ def test_a_stream_that_grows_too_much_is_left_to_zlib(monkeypatch) -> None:
     monkeypatch.setattr(indices.inflate, "inflate_exactly", lambda *_: pytest.fail("not by the own decoder"))
     content = np.zeros((ROWS, BLOCKS), np.uint16)
     assert np.array_equal(read_indices(*source_of(content, zlib.compress(content.tobytes()))), content)
+
+
+def test_a_shape_far_larger_than_its_stream_takes_no_memory(content) -> None:
+    n_columns = 20_000 * BLOCKS * D // ROWS  # 24 MB of indices by its shape
+    assert 2 * ROWS * n_columns // D > indices._COUNT_FIRST_NBYTES
+    source, info = source_of(content, zlib.compress(content.tobytes()), n_columns)
+    tracemalloc.start()
+    found = read_indices(source, info)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(found, content)
+    assert peak < 20 * content.nbytes + (1 << 20)
+
+
+@pytest.fixture
+def nothing_is_kept(monkeypatch) -> None:
+    """Every tensor is too large for its file; pieces are of an odd length."""
+    monkeypatch.setattr(layout, "max_allocation_nbytes", lambda nbytes: 0)
+    monkeypatch.setattr(inflate, "OUTPUT_NBYTES", 7)
+
+
+@pytest.mark.parametrize("extra", [-BLOCKS + 1, -1, 0, 1, BLOCKS])
+def test_checked_piece_by_piece_there_are_as_many(content, extra, nothing_is_kept) -> None:
+    wider = np.resize(content, (ROWS, BLOCKS + extra))
+    assert check_indices(*source_of(wider, zlib.compress(wider.tobytes()))) == BLOCKS + extra
+
+
+@pytest.mark.parametrize("row", [0, 17, ROWS - 1])
+def test_checked_piece_by_piece_the_first_illegal_one_is_named(content, row, nothing_is_kept) -> None:
+    content[row, 5] = 3**D
+    content[-1, -1] = 65_535
+    arguments = source_of(content, zlib.compress(content.tobytes()))
+    with pytest.raises(IndexValueError, match=f"row {row} ") as caught:
+        check_indices(*arguments)
+    with pytest.raises(IndexValueError) as wanted:
+        read_indices(*arguments)
+    assert str(caught.value) == str(wanted.value)
+
+
+def test_checked_piece_by_piece_a_size_that_is_none_is_an_error(content, nothing_is_kept) -> None:
+    arguments = source_of(content, zlib.compress(content.tobytes() + b"?"))
+    with pytest.raises(Lzr2Error) as caught:
+        check_indices(*arguments)
+    with pytest.raises(type(caught.value)):
+        read_indices(*arguments)

@@ -336,3 +336,24 @@ def test_the_sidecars_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a.lzr2.index.json").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_that_is_written_again_is_not_taken_for_a_damaged_one(path: Path, linked: bool) -> None:
+    # Size, head and tail stay as they were: of two trainings that left the first and the last tensor alone.
+    frozen = np.random.default_rng(0).standard_normal((320, 36)).astype(np.float16)
+
+    def write(to: Path, seed: int) -> None:
+        trained = np.random.default_rng(seed).standard_normal((64, 640)).astype(np.float16)
+        lzr2.save_file({"first": frozen, "trained": trained, "last": frozen}, to, overlay_fraction=0.1, d=10)
+
+    write(path, 1)
+    size = path.stat().st_size
+    assert lzr2.Index.open(path, checksum=True).has_checksums
+    if linked:
+        path.with_name("link").symlink_to(path)
+    write(path.with_name("link") if linked else path, 2)
+    assert path.stat().st_size == size
+    with lzr2.open(path) as file:
+        assert not file.index.has_checksums
+        file.get_tensor("trained")

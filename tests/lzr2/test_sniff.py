@@ -33,7 +33,7 @@ def safetensors() -> bytes:
         (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in", "web page"),
         (b"<?xml version='1.0'?>", "web page"),
         (zipped(), "zip archive"),
-        (gzip.compress(b"abc"), "gzip"),
+        (gzip.compress(b"abc", mtime=0), "gzip"),
         (lzma.compress(b"abc"), "xz"),
         (safetensors(), "a safetensors file"),
         (b'  {"a": 1}', "JSON text"),
