@@ -1,0 +1,1 @@
+"""Programs around the project; each says in its first lines what it does."""
