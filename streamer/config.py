@@ -80,6 +80,8 @@ class StreamSettings:
             stays there, and the rest leaves it once read.
         spill_dir: folder on a fast local disk for weights that are read again at each step and take many more bytes in
             their file than decoded; None: they are decoded again.
+        load_in_pauses: once all that is read at each step is in memory, weights are loaded only while the forward waits
+            for them, by all workers together: where decoding and computing want the same processors.
         device_decode: blocks may move and stay in their packed form, and be expanded on the device, where that moves
             fewer bytes in a step. It needs staging. None: on a CUDA device.
 
@@ -96,6 +98,7 @@ class StreamSettings:
     page_cache_nbytes: int = UNLIMITED
     spill_dir: Path | None = None
     device_decode: bool | None = None
+    load_in_pauses: bool = False
 
     def __post_init__(self) -> None:
         if self.vram_budget_nbytes < 1:

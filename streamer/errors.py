@@ -159,6 +159,17 @@ class SettingError(StreamerError):
     """A setting has a value that can't work together with the model or the other settings."""
 
 
+class BenchProcessError(StreamerError):
+    """A process that was started to measure something ended before it had; ``problem`` says how."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The process that was to be measured failed: {printable(problem, 1000)}",
+            "If memory ran out: smaller budgets, or a smaller picture.",
+        )
+        self.problem = problem
+
+
 class NoPictureError(StreamerError):
     """The model's result isn't finite: nothing that could be shown as a picture. ``weights`` names what it ran with."""
 

@@ -11,8 +11,8 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+
+from streamer.runtime.torch_names import TorchDispatchMode, storage_id, tree_leaves, tree_map
 
 _MARGIN = 1.1
 """Kernels have workspaces of their own, which no shape tells."""
@@ -76,7 +76,7 @@ def _shape_only(leaf: object) -> object:
 
 
 def _peak_nbytes(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    weights = {tensor.untyped_storage()._cdata for tensor in (*twin.parameters(), *twin.buffers())}
+    weights = {storage_id(tensor.untyped_storage()) for tensor in (*twin.parameters(), *twin.buffers())}
     with torch.no_grad(), _FusedAttention(), _LiveResults(weights) as live:
         twin(*args, **kwargs)
     return int(live.peak_nbytes)
@@ -108,7 +108,7 @@ class _LiveResults(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, torch.Tensor):
                 storage = leaf.untyped_storage()
-                if storage._cdata not in self._weights:
-                    self._live.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+                if (place := storage_id(storage)) not in self._weights:
+                    self._live.setdefault(place, (StorageWeakRef(storage), storage.nbytes()))
         self.peak_nbytes = max(self.peak_nbytes, sum(nbytes for _, nbytes in self._live.values()))
         return result

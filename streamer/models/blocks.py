@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection
 from torch import nn
 
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
+from streamer.runtime.diffusers_names import is_image_adapter
 from streamer.runtime.peft_layers import own_layers, wrapped_layer
+from streamer.runtime.torch_names import own_parameters
 
 LARGE_LEAF = 1 << 18
-"""Weights. A single layer outside any block is a block of its own from this size on; smaller ones always stay."""
+"""Weights. A layer outside any block, one that has most weights below it itself, is a block from this size on; smaller
+ones always stay."""
 
 REST = "rest"
 
@@ -20,7 +23,7 @@ def find_blocks(
 ) -> list[ModuleBlock]:
     """A partition of the tree's parameters into blocks, in the order of the tree; the small rest is the first, pinned.
 
-    Adapters that peft has put around layers are left out, and change no names.
+    Adapters that peft has put around layers, and IP-Adapters, are left out and change no names.
 
     Args:
         root: of the tree.
@@ -54,13 +57,20 @@ def _walk(
     if type(module).__name__ in kinds:
         blocks.append(ModuleBlock(name, module, _places(module, name, recurse=True), runway=is_runway(name)))
         return
-    children = list(module.named_children())
-    if not children and sum(place.parameter.numel() for place in own) >= LARGE_LEAF:
-        blocks.append(ModuleBlock(name, module, own, runway=is_runway(name)))
-        return
+    children = [(key, child) for key, child in module.named_children() if not is_image_adapter(child)]
+    if _numel(own) >= LARGE_LEAF:
+        whole = _places(module, name, recurse=True)
+        if 2 * _numel(own) >= _numel(whole):
+            # With what little it has below it, which it may read itself, as torch's MultiheadAttention does.
+            blocks.append(ModuleBlock(name, module, whole, runway=is_runway(name)))
+            return
     rest.extend(own)
     for child_name, child in children:
         _walk(child, f"{name}.{child_name}" if name else child_name, kinds, is_runway, blocks, rest)
+
+
+def _numel(places: Collection[ParameterPlace]) -> int:
+    return sum(place.parameter.numel() for place in places)
 
 
 def _places(module: nn.Module, name: str, *, recurse: bool) -> tuple[ParameterPlace, ...]:
@@ -68,7 +78,7 @@ def _places(module: nn.Module, name: str, *, recurse: bool) -> tuple[ParameterPl
     for path, sub in own_layers(module, name) if recurse else [(name, module)]:
         places.extend(
             ParameterPlace(f"{path}.{attribute}" if path else attribute, sub, attribute)
-            for attribute, parameter in sub._parameters.items()
+            for attribute, parameter in own_parameters(sub).items()
             if parameter is not None
         )
     return tuple(places)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from diffusers import ControlNetModel
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
@@ -28,6 +27,7 @@ from streamer.models.unet_inputs import StepShape, unet_inputs
 from streamer.models.vae import pixels_per_latent
 from streamer.models.weights import files_of_folder, open_file
 from streamer.runtime.bind import ModuleBlock
+from streamer.runtime.torch_names import tree_leaves
 from streamer.sources.base import WeightSource
 from streamer.sources.fit import compare, require, require_real_numbers
 from streamer.sources.safetensors import SafetensorsSource

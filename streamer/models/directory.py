@@ -107,6 +107,14 @@ def diffusers_files(folder: Path, stem: str = _UNET_STEM) -> tuple[Path, ...]:
     return ()
 
 
+def is_model(name: str | Path) -> bool:
+    """Whether this is a model directory in diffusers layout or, where there is no such path, looks like a hub id."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return (path / "model_index.json").is_file()
+    return HUB_ID.fullmatch(str(name)) is not None and path.suffix not in (".safetensors", ".lzr2")
+
+
 def find_model(
     model: str,
     *,

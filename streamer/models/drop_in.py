@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import nn
@@ -15,6 +16,8 @@ from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
 from streamer.errors import SettingError
 from streamer.models.blocks import find_blocks
 from streamer.models.device import choose_device, compute_type, decode_workers
+from streamer.models.directory import is_model
+from streamer.models.host_memory import page_cache_share
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.parts import PipelineParts
 from streamer.models.pipeline import load_rest
@@ -42,10 +45,11 @@ def load_unet(
     ram_budget: Size | None = None,
     device: str = "auto",
     dtype: torch.dtype | None = None,
-    model: str | None = None,
+    model: str | Path | None = None,
     threads: int | None = None,
     io: ReadMethod = "auto",
     strict: bool = True,
+    share: PipelineParts | None = None,
 ) -> UNet2DConditionModel:
     """A U-Net for a diffusers pipeline whose weights stream, with the results of one that is loaded whole, bit for bit.
 
@@ -55,7 +59,7 @@ def load_unet(
 
     Args:
         weights: LZR2 or safetensors file, or a folder of safetensors; None: the model's own U-Net.
-        base: safetensors for tensors that the weights don't set.
+        base: safetensors for tensors that the weights don't set; or a whole model, as ``model``.
         vram_budget: most bytes of weights on the device, or a text such as ``3GB``; None: what is free.
         ram_budget: most bytes of host memory for weights between steps; None: as ``streamer gen``.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
@@ -64,19 +68,26 @@ def load_unet(
         threads: that read and decode ahead; None: what suits the device.
         io: how to read the file: ``auto``, ``mmap`` or ``pread``.
         strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+        share: ``streaming`` of a pipeline, whose one budget holds for this U-Net and its activations too; instead of
+            ``vram_budget``.
 
     Raises:
         StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
     """
-    options = _options(weights, base, vram_budget, ram_budget, device, dtype, model, threads, io, strict)
+    budget = vram_budget if share is None else _shared(share, vram_budget, device)
+    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict)
     it = open_unet(options, _silent, _warn, with_rest=False)
-    handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype)
+    sharing = None if share is None else share.sharing("another U-Net", it.unet)
+    on_forward = None if sharing is None else sharing.on_forward
+    handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype, on_forward)
+    if sharing is not None:
+        sharing.join(handle, it.unet)
     it.unet.streaming = handle
     return it.unet
 
 
 def load_pipeline(
-    model: str | None = None,
+    model: str | Path | None = None,
     weights: str | Path | None = None,
     *,
     pipeline_class: Any = StableDiffusionXLPipeline,
@@ -101,7 +112,7 @@ def load_pipeline(
         model: directory in diffusers layout, hub id, or ``demo``; None: what fits the weights.
         weights: of the U-Net, as for `load_unet`; None: the model's own.
         pipeline_class: of diffusers' SDXL pipelines.
-        base: safetensors for tensors that the weights don't set.
+        base: safetensors for tensors that the weights don't set; or a whole model, as ``model``.
         vram_budget: most bytes on the device for everything, or a text such as ``4GB``; None: what is free.
         ram_budget: most bytes of host memory for weights between steps; None: as ``streamer gen``.
         device: ``auto``, ``cuda``, ``cuda:N`` or ``cpu``.
@@ -115,6 +126,8 @@ def load_pipeline(
     Raises:
         StreamerError: anything that the caller can act on.
     """
+    if not hasattr(pipeline_class, "from_pretrained"):
+        raise SettingError(f"{pipeline_class!r} is no class of pipelines.", "Such as StableDiffusionXLImg2ImgPipeline.")
     budget = vram_budget if share is None else _shared(share, vram_budget, device)
     options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict)
     it = open_unet(options, _silent, _warn)
@@ -164,6 +177,8 @@ def attach(
     Raises:
         StreamerError: the source doesn't give all parameters, or the budget is too small.
     """
+    if not isinstance(module, nn.Module):
+        raise SettingError(f"A {type(module).__name__} has no weights to stream.", "Give a torch module.")
     where = choose_device(device)
     if share is not None:
         _shared(share, vram_budget, device)
@@ -176,7 +191,14 @@ def attach(
     else:
         opened = source
     workers = decode_workers(where) if threads is None else threads
-    settings = StreamSettings(_nbytes(vram_budget) or UNLIMITED, _nbytes(ram_budget) or 0, workers)
+    ram = _nbytes(ram_budget) or 0
+    settings = StreamSettings(
+        _nbytes(vram_budget, least=1) or UNLIMITED,
+        ram,
+        workers,
+        page_cache_nbytes=page_cache_share(int(psutil.virtual_memory().available), ram),
+        load_in_pauses=where.type == "cpu",
+    )
     sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
     handle = attach_blocks(
         module,
@@ -216,16 +238,22 @@ def _options(
     ram_budget: Size | None,
     device: str,
     dtype: torch.dtype | None,
-    model: str | None,
+    model: str | Path | None,
     threads: int | None,
     io: ReadMethod,
     strict: bool,
 ) -> PipelineOptions:
+    if dtype is not None and not dtype.is_floating_point:
+        raise SettingError(f"Nothing is computed in {dtype}.", "Use torch.float16, bfloat16 or float32.")
+    if base is not None and is_model(base):
+        if model is not None:
+            raise SettingError(f"Both model ({model}) and base ({base}) are whole models.", "Give one of them.")
+        model, base = base, None
     return PipelineOptions(
         weights=None if weights is None else Path(weights),
-        model=model,
+        model=None if model is None else str(model),
         base=None if base is None else Path(base),
-        vram_budget_nbytes=_nbytes(vram_budget),
+        vram_budget_nbytes=_nbytes(vram_budget, least=1),
         ram_budget_nbytes=_nbytes(ram_budget),
         device=device,
         dtype=dtype,
@@ -235,8 +263,10 @@ def _options(
     )
 
 
-def _nbytes(size: Size | None) -> int | None:
-    return parse_size(size, least=0) if isinstance(size, str) else size
+def _nbytes(size: Size | None, least: int = 0) -> int | None:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size >= least):
+        return size
+    return parse_size(str(size), least)
 
 
 def _silent(line: str) -> None:

@@ -26,3 +26,13 @@ def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nby
     if device_type != "cpu":
         return HostMemory(available_nbytes // 2)
     return HostMemory(available_nbytes // 4, hold_only_smaller=True, packed_ram_nbytes=vram_budget_nbytes // 2)
+
+
+def page_cache_share(available_nbytes: int, ram_budget_nbytes: int) -> int:
+    """Bytes of the weight file that may stay in the system's page cache: half of what is left, others use it too.
+
+    Args:
+        available_nbytes: of host memory.
+        ram_budget_nbytes: of it, for weights.
+    """
+    return max(0, available_nbytes - ram_budget_nbytes) // 2

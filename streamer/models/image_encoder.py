@@ -7,24 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
 from streamer.models.blocks import find_blocks
+from streamer.models.config_faults import CONFIG_FAULTS
 from streamer.models.directory import diffusers_files, read_json
 from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.parts import PipelineParts
 from streamer.models.picture_size import PictureSize
 from streamer.models.turns import in_order_of_tree
+from streamer.runtime.torch_names import own_buffers
 
 _NAME = "the image encoder"
 _PREFIX = "vision_model."
 _POSITIONS = "position_ids"
-_CONFIG_FAULTS = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, StrictDataclassError
-)  # fmt: skip
 
 
 def stream_image_encoder(
@@ -52,9 +50,9 @@ def stream_image_encoder(
         raise ModelError(name, "the image encoder has no weights in safetensors (model.safetensors).")
     source = open_part(PartWeights.of_files(files), encoder, lambda key: (_PREFIX + key, key.removeprefix(_PREFIX)))
     for owner in encoder.modules():
-        for key, buffer in owner._buffers.items():
+        for key, buffer in own_buffers(owner).items():
             if buffer is not None:
-                owner._buffers[key] = buffer.to(device)
+                own_buffers(owner)[key] = buffer.to(device)
     side, channels = encoder.config.image_size, encoder.config.num_channels
 
     def needs(meter: ActivationMeter, _: PictureSize) -> int:
@@ -71,11 +69,11 @@ def _empty(name: str, config: Mapping[str, Any]) -> Any:
     try:
         with torch.device("meta"):
             encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**vision))
-    except _CONFIG_FAULTS as error:
+    except CONFIG_FAULTS as error:
         problem = f"its config.json describes no image encoder that can be built ({type(error).__name__}: {error})."
         raise ModelError(name, problem) from error
     for owner in encoder.modules():
-        for key, buffer in owner._buffers.items():
+        for key, buffer in own_buffers(owner).items():
             if buffer is not None and key == _POSITIONS:
-                owner._buffers[key] = torch.arange(buffer.shape[-1]).expand(1, -1)
+                own_buffers(owner)[key] = torch.arange(buffer.shape[-1]).expand(1, -1)
     return encoder.eval()

@@ -19,7 +19,7 @@ from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
 from streamer.models.extras import ExtraOptions, add_extras
-from streamer.models.host_memory import HostMemory, default_host_memory
+from streamer.models.host_memory import HostMemory, default_host_memory, page_cache_share
 from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
@@ -162,8 +162,9 @@ def open_unet(
         _read_one(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or _default_budget(device, defaults)
+        available = int(psutil.virtual_memory().available)
         if options.ram_budget_nbytes is None:
-            host = default_host_memory(device.type, vram, int(psutil.virtual_memory().available))
+            host = default_host_memory(device.type, vram, available)
         else:
             host = HostMemory(options.ram_budget_nbytes)
         workers = decode_workers(device) if options.workers is None else options.workers
@@ -173,8 +174,9 @@ def open_unet(
             workers,
             hold_only_smaller=host.hold_only_smaller,
             packed_ram_nbytes=host.packed_ram_nbytes,
-            page_cache_nbytes=_page_cache(host.ram_budget_nbytes),
+            page_cache_nbytes=page_cache_share(available, host.ram_budget_nbytes),
             spill_dir=options.spill_dir,
+            load_in_pauses=device.type == "cpu",
         )
     except BaseException:
         source.close()
@@ -243,11 +245,6 @@ def _base_files(base: Path | None, model: ModelDirectory) -> tuple[Path, ...]:
     if not base.is_dir():
         return (base,)
     return files_of_folder(base)
-
-
-def _page_cache(ram_budget_nbytes: int) -> int:
-    """Bytes of the weight file that may stay in the system's page cache: half of what is left, others use it too."""
-    return max(0, int(psutil.virtual_memory().available) - ram_budget_nbytes) // 2
 
 
 def _default_budget(device: torch.device, defaults: Defaults) -> int:

@@ -27,6 +27,7 @@ from streamer.models.vae import (
     largest_tile,
     load_small_rest,
     pixels_per_latent,
+    save_with_halves,
     set_tile,
     state_type,
     stream_vae_half,
@@ -301,6 +302,7 @@ class PipelineParts:
             self._joined(half, "vae", getattr(vae, half), vae)
         load_small_rest(vae, files, self._device, types)
         state_type(vae, dtype, self._device)
+        save_with_halves(vae, [self._handles[half] for half in ("decoder", "encoder")])
         self._vae_guards = Guards(vae, self._device, types.decoder, keeps_type=True)
 
     def sharing(self, name: str, module: nn.Module) -> Sharing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -22,6 +23,7 @@ from streamer.models.vae import pixels_per_latent
 from streamer.models.weights import open_weights
 
 _NAME = "the refiner's U-Net"
+_OF_SDXL = "stabilityai/stable-diffusion-xl-refiner-1.0"
 _CONFIG_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError)
 
 
@@ -79,6 +81,9 @@ def open_refiner(
         WeightsMismatchError: the weights don't fit.
         BudgetError: the budget can't hold its largest block.
     """
+    if Path(name).is_file():
+        problem = "this is a file, and a refiner can't be taken from a single file."
+        raise ModelError(name, problem, f"Give a directory in diffusers layout, or a hub id: {_OF_SDXL}.")
     model = find_model(name, with_unet=True, notify=notify, with_rest=False)
     config = model.config("unet")
     unet = _empty(name, config)
@@ -126,7 +131,7 @@ def _require_fitting(name: str, unet: Any, encoders: list[Any], scores: bool) ->
             name,
             f"it doesn't fit this model: its U-Net takes {understood!a} numbers for each word, the text encoders give "
             f"{said}.",
-            "SDXL's own is stabilityai/stable-diffusion-xl-refiner-1.0.",
+            f"SDXL's own is {_OF_SDXL}.",
         )
     pooled = int(encoders[-1].config.projection_dim)
     told = (5 if scores else 6) * (unet.config.addition_time_embed_dim or 0) + pooled

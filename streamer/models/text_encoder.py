@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from streamer.config import StreamSettings
 from streamer.errors import ModelError
 from streamer.models.blocks import find_blocks
+from streamer.models.config_faults import CONFIG_FAULTS
 from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import in_order_of_tree
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.share import OnForward
+from streamer.runtime.torch_names import own_buffers
 
 _KINDS: Mapping[str, Any] = {
     "CLIPTextModel": CLIPTextModel,
@@ -24,9 +25,6 @@ _KINDS: Mapping[str, Any] = {
 }
 _PREFIX = "text_model."  # of the keys in files that older versions of the library wrote, or wants itself
 _POSITIONS = "position_ids"
-_CONFIG_FAULTS = (
-    ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, StrictDataclassError
-)  # fmt: skip
 
 
 def empty_text_encoder(kind: str, config: Mapping[str, Any], name: str) -> nn.Module:
@@ -45,13 +43,13 @@ def empty_text_encoder(kind: str, config: Mapping[str, Any], name: str) -> nn.Mo
     try:
         with torch.device("meta"):
             encoder: nn.Module = _KINDS[kind](CLIPTextConfig(**config))
-    except _CONFIG_FAULTS as error:
+    except CONFIG_FAULTS as error:
         problem = f"its text encoder's config.json describes none that can be built ({type(error).__name__}: {error})."
         raise ModelError(name, problem) from error
     for owner in encoder.modules():
-        for key, buffer in owner._buffers.items():
+        for key, buffer in own_buffers(owner).items():
             if buffer is not None and key == _POSITIONS:
-                owner._buffers[key] = torch.arange(buffer.shape[-1]).expand(1, -1)
+                own_buffers(owner)[key] = torch.arange(buffer.shape[-1]).expand(1, -1)
     return encoder.eval()
 
 
@@ -79,9 +77,9 @@ def stream_text_encoder(
     """
     source = open_part(weights, encoder, _other_keys)
     for owner in encoder.modules():
-        for key, buffer in owner._buffers.items():
+        for key, buffer in own_buffers(owner).items():
             if buffer is not None:
-                owner._buffers[key] = buffer.to(device)
+                own_buffers(owner)[key] = buffer.to(device)
     blocks = find_blocks(encoder, ("CLIPEncoderLayer",))
     order = in_order_of_tree(blocks)
     handle = attach(encoder, blocks, order, source, settings, device, dtype, asleep=True, on_forward=on_forward)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from streamer.runtime.torch_names import own_buffers, own_modules, own_parameters
 from streamer.runtime.transformers_names import HOOKS_ARE_IN
 
 Structure = tuple[int, ...]
@@ -29,7 +30,7 @@ def structure(module: nn.Module) -> Structure:
             found.append(id(one))
             if "processor" in own:  # of diffusers' attention: often no module
                 found.append(id(own["processor"]))
-            waiting.extend(own["_modules"].values())
+            waiting.extend(own_modules(one).values())
     return tuple(found)
 
 
@@ -59,12 +60,12 @@ def _twin(module: nn.Module, made: dict[int, nn.Module]) -> nn.Module:
             # Containers are the twin's own: adapters' scales are changed during a forward and changed back.
             twin.__dict__[name] = value.copy() if type(value) in (dict, list, set) else value
     twin.training = module.training
-    for name, parameter in module._parameters.items():
-        twin._parameters[name] = None if parameter is None else nn.Parameter(_empty(parameter), requires_grad=False)
-    for name, buffer in module._buffers.items():
-        twin._buffers[name] = None if buffer is None else _empty(buffer)
-    for name, child in module._modules.items():
-        twin._modules[name] = None if child is None else _twin(child, made)
+    for name, parameter in own_parameters(module).items():
+        own_parameters(twin)[name] = None if parameter is None else nn.Parameter(_empty(parameter), requires_grad=False)
+    for name, buffer in own_buffers(module).items():
+        own_buffers(twin)[name] = None if buffer is None else _empty(buffer)
+    for name, child in own_modules(module).items():
+        own_modules(twin)[name] = None if child is None else _twin(child, made)
     return twin
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +19,15 @@ from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.turns import execution_order
 from streamer.runtime.attach import StreamHandle, attach
 from streamer.runtime.share import OnForward
+from streamer.runtime.state_dict import SHARD
+from streamer.runtime.torch_names import own_parameters
 from streamer.sources.rounded import RoundedSource
 
 _BLOCK_KINDS = ("ResnetBlock2D", "Attention", "Downsample2D", "Upsample2D")
 # Attention's layers had other names in the first years of the library.
 _FORMER_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+_STATED_TYPE = "stated_type"
 
 TILE_STEP = 8
 """Latents. A tile's side is a multiple, so that its overlap of a quarter is whole and even."""
@@ -90,7 +96,7 @@ def state_type(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) -> 
         dtype: of the pipeline.
         device: to compute on.
     """
-    vae.register_parameter("stated_type", nn.Parameter(torch.empty(0, dtype=dtype, device=device), False))
+    vae.register_parameter(_STATED_TYPE, nn.Parameter(torch.empty(0, dtype=dtype, device=device), False))
 
 
 def stream_vae_half(
@@ -130,6 +136,30 @@ def stream_vae_half(
     )
 
 
+def save_with_halves(vae: AutoencoderKL, halves: Sequence[StreamHandle]) -> None:
+    """``save_pretrained`` of the VAE writes what its streamed halves read, in float32 where they compute in it.
+
+    Args:
+        vae: with a stated type.
+        halves: its decoder's handle and its encoder's.
+    """
+    save = vae.save_pretrained
+
+    @functools.wraps(save)  # pipelines look at the signature
+    def save_pretrained(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.ExitStack() as stack:
+            for half in halves:
+                stack.enter_context(half.while_saving())
+            return save(*args, **{"max_shard_size": SHARD, **kwargs})
+
+    vae.__dict__["save_pretrained"] = save_pretrained
+    vae.register_state_dict_post_hook(_without_stated_type)
+
+
+def _without_stated_type(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+    state.pop(f"{prefix}{_STATED_TYPE}", None)
+
+
 def _cast_inputs(module: nn.Module, dtype: torch.dtype) -> None:
     """What the module is given in another type is cast: a half-precision pipeline's VAE computes in float32."""
 
@@ -162,7 +192,7 @@ def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.devi
             for key, empty in tuple(conv.named_parameters()):
                 values = torch.empty(empty.shape, dtype=types.weights)
                 source.read_into(key, values)
-                conv._parameters[key] = nn.Parameter(values.to(device, dtype), requires_grad=empty.requires_grad)
+                own_parameters(conv)[key] = nn.Parameter(values.to(device, dtype), requires_grad=empty.requires_grad)
         finally:
             source.close()
 

@@ -126,7 +126,11 @@ def _looks_like_safetensors(path: Path) -> bool:
     except OSError:
         return False
     # A first key may make an LZR2 file look like the other.
-    return len(head) == 9 and head[:4] != b"LZR2" and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40
+    if head[:4] == b"LZR2":
+        return False
+    # What it is named is what its owner takes it for: then errors speak of that.
+    named = path.suffix.lower() == ".safetensors"
+    return named or (len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40)
 
 
 def _lacking(source: WeightSource, expected: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from streamer.config import StreamSettings, parse_size
-from streamer.errors import BudgetError
+from streamer.errors import BudgetError, EngineClosedError, SettingError
 from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.runtime.adapter_layers import AdapterLayers, require_unmerged
 from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
@@ -26,9 +27,13 @@ from streamer.runtime.in_memory import InMemory
 from streamer.runtime.passage import Passage
 from streamer.runtime.share import OnForward
 from streamer.runtime.spans import SpanRecorder
+from streamer.runtime.state_dict import StateDict
 from streamer.runtime.stats import StreamStats
 from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
+
+_HANDLE = "_stream_handle"
+"""In a streamed module's own attributes."""
 
 
 class StreamHandle:
@@ -40,28 +45,32 @@ class StreamHandle:
     def __init__(
         self,
         engine: Engine,
-        hooks: StreamHooks,
-        guards: Guards,
         source: WeightSource,
         blocks: Sequence[ModuleBlock],
         planned: Callable[[Sequence[ModuleBlock]], list[Block]],
         passage: Passage,
-        compiled: CompiledBlocks,
         in_memory: InMemory,
         budget: WholeBudget,
         adapters: AdapterLayers,
+        state_dict: StateDict,
+        undo: Sequence[Callable[[], None]],
     ) -> None:
-        self._planned = planned
-        self._passage = passage
-        self._compiled = compiled
         self._engine = engine
-        self._hooks = hooks
-        self._guards = guards
         self._source = source
         self._blocks = tuple(blocks)
+        self._planned = planned
+        self._passage = passage
         self._in_memory = in_memory
         self._budget = budget
         self._adapters = adapters
+        self._state_dict = state_dict
+        self._undo = tuple(undo)
+        self._is_closed = self._is_detached = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the weights were let go."""
+        return self._is_closed
 
     @property
     def stats(self) -> StreamStats:
@@ -152,19 +161,30 @@ class StreamHandle:
     def detach(self) -> None:
         """The module is an ordinary one again, with all its weights in memory, and its adapters. Not while it runs.
 
-        If they can't be read or don't fit, nothing has changed. Afterwards this is closed.
+        If they can't be read or don't fit, nothing has changed. Afterwards this is closed; further calls do nothing.
+
+        Raises:
+            EngineClosedError: `close` was called before: the file isn't open any more.
         """
+        if self._is_detached:
+            return
+        if self.is_closed:
+            raise EngineClosedError(
+                "The weights of this module were let go, and their file was closed.",
+                "Call detach() instead of close(), or attach() the module again.",
+            )
         filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
         self._engine.close()
-        self._adapters.remove()
-        self._hooks.remove()
-        self._passage.remove()
-        self._compiled.remove()
-        self._guards.remove()
-        self._in_memory.close()
+        self.leave()
         for place, values in filled:
             place.parameter.data = values
         self._source.close()
+        self._is_closed = self._is_detached = True
+
+    def leave(self) -> None:
+        """The module runs without hooks again, with whatever its parameters hold. Once this is closed."""
+        for undo in self._undo:
+            undo()
 
     def release(self, part: nn.Module) -> None:
         """This part's parameters are ordinary ones from now on, in memory with their values; the rest streams on.
@@ -194,6 +214,10 @@ class StreamHandle:
         self._in_memory.add(gone)
         self._adapters.forget(gone)
 
+    def while_saving(self) -> AbstractContextManager[None]:
+        """Within it, what saves a larger module that has this one in it gets all values, read one after the other."""
+        return self._state_dict.while_saving()
+
     def share_gate(self, gate: Gate) -> None:
         """From now on forwards of this module and of others with the same gate come one after the other."""
         self._passage.gate = gate
@@ -214,6 +238,7 @@ class StreamHandle:
 
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
+        self._is_closed = True
         self._adapters.close()
         self._in_memory.close()
         self._engine.close()
@@ -286,9 +311,11 @@ def attach(
     Raises:
         BudgetError: the budget can't hold the largest block.
         EvictedWeightsError: an adapter is fused into the weights that the module has.
+        SettingError: the module, or a part of it, streams already.
     """
     engine: Engine | None = None
     try:
+        _require_free(root)
         require_unmerged(root)
         packed = source if settings.decodes_on(device.type) else None
         planned = functools.partial(as_planned, dtype=dtype, packed=packed)
@@ -304,16 +331,19 @@ def attach(
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
         budget = WholeBudget(engine, in_memory)
         passage = Passage(root)
-        hooks = StreamHooks(root, blocks, engine, in_memory, budget.renew, on_forward)
+        hooks = StreamHooks(root, blocks, engine, budget.renew, on_forward)
+        state_dict = StateDict(root, blocks, in_memory, functools.partial(_values, source))
         passage.lead_out()
         compiled = CompiledBlocks(blocks)
         guards = Guards(root, device, dtype, keeps_type=keeps_type)
         adapters = AdapterLayers(root, blocks, hooks.hook, functools.partial(_read, source))
         # Whoever forgets to close the handle: with the module, threads and files go too.
         weakref.finalize(root, _let_go, engine, source)
-        return StreamHandle(
-            engine, hooks, guards, source, blocks, planned, passage, compiled, in_memory, budget, adapters
-        )
+        undo = [part.remove for part in (adapters, hooks, passage, compiled, guards, state_dict)]
+        undo += [in_memory.close, lambda: root.__dict__.pop(_HANDLE, None)]
+        handle = StreamHandle(engine, source, blocks, planned, passage, in_memory, budget, adapters, state_dict, undo)
+        root.__dict__[_HANDLE] = handle
+        return handle
     except BaseException:
         if engine is not None:
             engine.close()
@@ -321,11 +351,30 @@ def attach(
         raise
 
 
+def _require_free(root: nn.Module) -> None:
+    """Nothing of the module streams; what was closed is forgotten."""
+    for name, module in root.named_modules():
+        earlier: StreamHandle | None = module.__dict__.get(_HANDLE)
+        if earlier is None:
+            continue
+        if not earlier.is_closed:
+            raise SettingError(
+                f"{f'Its part {name}' if name else 'This module'} streams already, from {earlier.source_name}.",
+                "Set the budget of the handle that it has, or detach() that first.",
+            )
+        earlier.leave()
+
+
 def _read(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
     """The parameter's values in memory of their own, where and as the parameter is."""
+    return _values(source, place).to(place.parameter.device)
+
+
+def _values(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
+    """The parameter's values in host memory, in its type."""
     values = torch.empty(place.shape, dtype=place.parameter.dtype)
     source.read_into(place.key, values)
-    return values.to(place.parameter.device)
+    return values
 
 
 def _let_go(engine: Engine, source: WeightSource) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from streamer.runtime.torch_names import own_parameters
+
 
 @dataclass(frozen=True)
 class ParameterPlace:
@@ -32,7 +34,7 @@ class ParameterPlace:
     @property
     def parameter(self) -> nn.Parameter:
         """The parameter as it is now."""
-        parameter = self.owner._parameters[self.attribute]
+        parameter = own_parameters(self.owner)[self.attribute]
         assert parameter is not None
         return parameter
 
@@ -118,7 +120,7 @@ def _replaced(place: ParameterPlace, empty: torch.Tensor) -> nn.Parameter:
     if parameter.is_meta or parameter.dtype != empty.dtype or parameter.device != empty.device:
         # torch takes other kernels for half precision on a CPU when a weight doesn't require gradients.
         parameter = nn.Parameter(empty, requires_grad=parameter.requires_grad)
-        place.owner._parameters[place.attribute] = parameter
+        own_parameters(place.owner)[place.attribute] = parameter
     else:
         parameter.data = empty
     return parameter

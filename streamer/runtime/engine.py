@@ -20,6 +20,7 @@ from streamer.runtime.bind import Binder
 from streamer.runtime.failure import LoadFailure
 from streamer.runtime.host_tiers import HostTiers
 from streamer.runtime.lifecycle import BlockState
+from streamer.runtime.pauses import Pauses
 from streamer.runtime.prefetch import PrefetchThreads
 from streamer.runtime.read import read_tensor
 from streamer.runtime.schedule import Claim, Schedule
@@ -71,8 +72,9 @@ class Engine:
         self._closed = False
         self._in_step = False  # still set when a step begins: the one before was broken off
         self._budget_changed = False  # while a step ran
-        self._next_plan = plan if asleep else None  # to be installed before anything else is loaded
+        self._next_plan = plan if asleep else None  # installed before anything else is loaded
         self._in_flight = 0
+        self._pauses = Pauses(settings.load_in_pauses)
         self._failure = LoadFailure()
         self._slots = DeviceSlots(device, dtype, settings, self._stopping)
         self.host = HostTiers(source, settings, self.account.reads.note)
@@ -155,6 +157,8 @@ class Engine:
             self._next_plan = make_plan(self.plan.blocks, order, self._budget_nbytes)
             self._install_next_plan()
             self.account.stats.replanned()
+        else:
+            self._pauses.know(in_memory=self.host.in_memory)
         self._in_step = False
 
     def acquire(self, block: int) -> None:
@@ -214,20 +218,23 @@ class Engine:
             if self._failure.happened:
                 raise self._failure.told()
             if self._slots.upload is not None and self._schedule.take(block):
+                self._pauses.end(block)
                 return self._slots.upload, self._slots.views[block]
             if self._next_plan is not None:
                 raise BrokenStepError("The weights of this module aren't on the device, and no forward of it runs.")
             if self._settings.workers:
+                if self._pauses.begin(block):
+                    self._changed.notify_all()
                 self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
             return None
 
     def _load_inline(self, block: int) -> None:
         with self._lock:
             claim = self._claim()
-            if claim is None and self._schedule.states[block] is not BlockState.READY:  # nobody else loads
-                raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
         if claim is not None:
             self._load(claim)
+        elif self._schedule.states[block] is not BlockState.READY:  # nobody else loads
+            raise BrokenStepError("Weights couldn't be loaded earlier in this forward.")
 
     def set_budget(self, nbytes: int, *, now: bool = False) -> None:
         """From the next step on no more weights than this are on the device. Any thread.
@@ -294,7 +301,7 @@ class Engine:
 
     def _load_next(self) -> bool:
         with self._lock:
-            while (claim := self._claim()) is None:
+            while self._pauses.are_over or (claim := self._claim()) is None:
                 if self._closed:
                     return False
                 self._changed.wait()
@@ -325,6 +332,7 @@ class Engine:
                     self.account.sent(self.plan.blocks[claim.block].name, started, time.perf_counter(), *moved)
                 with self._lock:
                     self._schedule.arrived(claim.block)
+                    self._pauses.end(claim.block)
         finally:
             with self._lock:
                 self._in_flight -= 1
@@ -346,10 +354,7 @@ class Engine:
             raise DeviceMemoryError(tried, f"no room for {self.plan.arena_nbytes:,} bytes of weights")
 
     def _install_next_plan(self) -> bool:
-        """Makes the plan that waits, if any, the one in force; False if the device has no room: then it waits on.
-
-        Interrupted, it is done again before the next step.
-        """
+        """Makes the plan that waits, if any, the one in force; False if the device has no room: it waits on."""
         with self._lock:
             if self._next_plan is None:
                 return True
@@ -375,6 +380,7 @@ class Engine:
     def _install(self, plan: Plan) -> None:
         """Makes this the plan in force; everything is loaded again. Nothing may be loading or in use."""
         self._schedule = Schedule(plan)
+        self._pauses.know(in_memory=False)  # not before a step was made with it
         self.host.install(plan)
         self._slots.install(plan)
 

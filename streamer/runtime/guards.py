@@ -10,6 +10,7 @@ from torch import nn
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.adapter_layers import HINT
+from streamer.runtime.torch_names import APPLY
 
 _REFUSED = {
     "fuse_qkv_projections": ("rewritten with fused projections", "the pictures are the same without."),
@@ -32,7 +33,7 @@ class Guards:
         self._root = root
         # Of the instance, so that other modules of its class stay as they are.
         self._set = {
-            "_apply": _applied(root._apply, device, dtype, keeps_type),
+            APPLY: _applied(getattr(root, APPLY), device, dtype, keeps_type),
             "__deepcopy__": _refusing("copied", "Load it a second time instead: the weight file can be shared."),
         }
         if hasattr(root, "fuse_lora"):

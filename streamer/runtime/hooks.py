@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.compiling import uncompiled
-from streamer.runtime.diffusers_names import only_names_are_asked_for
 from streamer.runtime.engine import Engine
-from streamer.runtime.in_memory import InMemory
-from streamer.runtime.peft_layers import adapters_are_loaded_or_saved
 from streamer.runtime.retry import retried_once
 from streamer.runtime.share import OnForward
 
@@ -27,7 +22,6 @@ class StreamHooks:
         root: the whole module: one forward of it is one step.
         blocks: with the engine's numbering.
         engine: that is called.
-        in_memory: what of the module doesn't stream.
         renew_budget: called before each forward of the whole module.
         on_forward: told of the arguments of each forward of the whole module, before that.
     """
@@ -37,7 +31,6 @@ class StreamHooks:
         root: nn.Module,
         blocks: Sequence[ModuleBlock],
         engine: Engine,
-        in_memory: InMemory,
         renew_budget: Callable[[], None],
         on_forward: OnForward | None = None,
     ) -> None:
@@ -48,8 +41,6 @@ class StreamHooks:
             self._handles.append(root.register_forward_pre_hook(_told(on_forward), with_kwargs=True))
         for call in (renew_budget, self._begin_turns, engine.begin_step):
             self._handles.append(root.register_forward_pre_hook(_ignoring(call)))
-        self._handles.append(root.register_state_dict_pre_hook(_for_adapters_only(in_memory)))
-        self._handles.append(root.register_state_dict_post_hook(_without_streamed(in_memory)))
         for number in self._turns:
             self._handles.extend(self.hook(blocks[number].module, number))
         self._handles.append(root.register_forward_hook(_ignoring(engine.end_step)))
@@ -112,31 +103,3 @@ def _ignoring(call: Callable[[], None]) -> Callable[..., None]:
         call()
 
     return uncompiled(hook)
-
-
-def _for_adapters_only(in_memory: InMemory) -> Callable[..., None]:
-    def refuse(*_: Any) -> None:
-        if only_names_are_asked_for():
-            return
-        if adapters_are_loaded_or_saved():
-            in_memory.changed()  # those that are there may get other contents
-            return
-        raise EvictedWeightsError(
-            "The weights of this module are streamed: most of them aren't in memory, so state_dict() and "
-            "save_pretrained() can't give them, nor can offloading by other means move them.",
-            "Read them from the weight file itself, for example with lzr2.open() or safetensors. Instead of offloading "
-            "take a smaller vram_budget.",
-        )
-
-    return refuse
-
-
-def _without_streamed(in_memory: InMemory) -> Callable[..., None]:
-    """Keys and shapes of weights that aren't there, which who loads adapters asks for; never their placeholders."""
-
-    def leave_out(_: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
-        for name in in_memory.streamed_names():
-            value = state[prefix + name]
-            state[prefix + name] = torch.empty(value.shape, dtype=value.dtype, device="meta")
-
-    return leave_out

@@ -22,6 +22,7 @@ class HostTiers:
 
     Attributes:
         source: what the engine reads from.
+        in_memory: after the first step, all that is read again at each step is in memory, held or in the page cache.
     """
 
     def __init__(self, below: WeightSource, settings: StreamSettings, on_read: OnRead) -> None:
@@ -30,6 +31,7 @@ class HostTiers:
         self._below: WeightSource = self._spill or below
         self._cache = HostCache(self._below, settings.ram_budget_nbytes)
         self.source: WeightSource = self._cache
+        self.in_memory = False
         self.source.observe_reads(on_read)
 
     @property
@@ -46,6 +48,7 @@ class HostTiers:
         """What is kept and spilled from now on is what suits this plan."""
         keeping = keep_by(plan, self._below, self._settings)
         self._cache.keep(keeping.kept, keeping.dropped)
+        self.in_memory = not keeping.dropped
         if self._spill is not None:
             self._spill.choose(keeping.spilled)
 

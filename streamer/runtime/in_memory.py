@@ -14,6 +14,7 @@ from torch.nn.modules.module import (
 )
 
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
+from streamer.runtime.torch_names import own_buffers, own_parameters
 
 
 class InMemory:
@@ -84,11 +85,11 @@ class InMemory:
         """Whether this parameter of the module is streamed."""
         return attribute in self._streamed.get(id(module), ())
 
-    def streamed_names(self) -> Iterator[str]:
-        """Of all parameters that stream, as they are called now: adapters change names."""
+    def streamed(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """Of all parameters that stream, the module's name as it is now, which adapters change, and the attribute."""
         for name, module in self._root.named_modules():
             for attribute in self._streamed.get(id(module), ()):
-                yield f"{name}.{attribute}" if name else attribute
+                yield name, module, attribute
 
     def move(self, device: torch.device, dtype: torch.dtype) -> None:
         """Brings these tensors to where the module computes, and parameters to the type in which it does."""
@@ -98,11 +99,11 @@ class InMemory:
             values = parameter.data.to(device, dtype if parameter.is_floating_point() else None)
             if values.dtype == parameter.dtype and values.device == parameter.device:
                 continue
-            module._parameters[attribute] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+            own_parameters(module)[attribute] = nn.Parameter(values, requires_grad=parameter.requires_grad)
         for module in self._root.modules():
-            for name, buffer in module._buffers.items():
+            for name, buffer in own_buffers(module).items():
                 if buffer is not None and not buffer.is_meta:
-                    module._buffers[name] = buffer.to(device)
+                    own_buffers(module)[name] = buffer.to(device)
         self._changed = True
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class InMemory:
     def _parameters(self) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
         for module in self._root.modules():
             streamed = self._streamed.get(id(module), ())
-            for attribute, parameter in tuple(module._parameters.items()):
+            for attribute, parameter in tuple(own_parameters(module).items()):
                 if parameter is not None and attribute not in streamed:
                     yield module, attribute, parameter
 
@@ -123,7 +124,7 @@ class InMemory:
             tensors[id(parameter)] = parameter
             owners[id(module)] = module
         for module in self._root.modules():
-            for buffer in module._buffers.values():
+            for buffer in own_buffers(module).values():
                 if buffer is not None:
                     tensors[id(buffer)] = buffer
                     owners[id(module)] = module

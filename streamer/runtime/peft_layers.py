@@ -11,6 +11,9 @@ from types import FrameType
 
 from torch import nn
 
+from streamer.runtime.diffusers_names import is_image_adapter
+from streamer.runtime.torch_names import own_modules
+
 _WRAPPED = {
     "BaseTunerLayer": "base_layer",
     "AuxiliaryTrainingWrapper": "original_module",
@@ -59,6 +62,8 @@ def own_layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Modu
         seen.add(id(module))
         yield name, module
         for child_name, child in module.named_children():
+            if is_image_adapter(child):
+                continue
             yield from walk(child, f"{name}.{child_name}" if name else child_name)
 
     return walk(module, name)
@@ -87,7 +92,7 @@ def adapters_are_fused() -> bool:
 
 def _wrapped_once(module: nn.Module) -> nn.Module | None:
     for attribute in _NAMES:
-        inner = module._modules.get(attribute)
+        inner = own_modules(module).get(attribute)
         if inner is not None and wraps(module, attribute):
             return inner
     return None

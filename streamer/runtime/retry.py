@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
 from streamer.errors import DeviceMemoryError
+from streamer.runtime.torch_names import tree_map
 
 
 def retried_once(forward: Callable[..., Any], make_room: Callable[[], int | None]) -> Callable[..., Any]:

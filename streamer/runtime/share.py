@@ -170,7 +170,9 @@ class SharedBudget:
         if shrunk is not None and name in self._entered:
             self._ceilings[name, self._entered[name]] = shrunk
         self._entered[name] = activations_nbytes
-        return self._ceilings.get((name, activations_nbytes), self._nbytes)
+        ceiling = self._ceilings.get((name, activations_nbytes), self._nbytes)
+        # With adapters that were loaded since, it may need more than it had then.
+        return max(ceiling, self._members[name].smallest_nbytes)
 
     def expect(self, name: str, activations_nbytes: int) -> None:
         """The member's plan becomes the one that it will have when it runs alone with these activations.

@@ -1,8 +1,8 @@
 """A local file of decoded tensors: safetensors with all offsets fixed beforehand, and a journal of what is in it.
 
 A tensor is in the file once the journal says so, with the digest of its bytes. Whoever opens the two later believes
-neither: the layout has to be exactly the one expected, and each tensor has to have its digest. So a crash at any
-moment, a torn write or a changed byte costs a tensor to be decoded again, and nothing else.
+neither: the layout has to be exactly the one expected, and each tensor has to have its digest whenever it is read. So a
+crash at any moment, a torn write or a changed byte costs a tensor to be decoded again, and nothing else.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ class SpillFile:
         header, self._ranges = _lay_out(shapes)
         self._numbers = {key: i for i, key in enumerate(shapes)}
         self._digests: dict[str, str] = {}
-        self._proven: set[str] = set()
         self._lock = threading.Lock()
         name = f"streamer-{xxhash.xxh3_128_hexdigest(identity.encode() + header)}.safetensors"
         self.path = folder / name
@@ -84,11 +83,8 @@ class SpillFile:
         offset, nbytes = self._ranges[key]
         if key not in self._digests or out.nbytes != nbytes:
             return False
-        if self._read_at(offset, out):
-            proven = key in self._proven or xxhash.xxh3_128_hexdigest(out.data) == self._digests[key]
-            if proven:
-                self._proven.add(key)
-                return True
+        if self._read_at(offset, out) and xxhash.xxh3_128_hexdigest(out.data) == self._digests.get(key):
+            return True
         with self._lock:
             self._digests.pop(key, None)
         return False
@@ -106,7 +102,6 @@ class SpillFile:
             with self._lock:
                 os.write(self._journal, f"{self._numbers[key]} {digest}\n".encode())
                 self._digests[key] = digest
-                self._proven.add(key)
         except OSError as error:
             raise SpillError(str(self.path), f"it can't be written ({error.strerror or error})") from error
 

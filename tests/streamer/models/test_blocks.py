@@ -50,3 +50,20 @@ def test_tied_weights_are_refused():
     model.pairs[1].two.weight = model.pairs[0].one.weight
     with pytest.raises(ValueError, match=r"pairs\.1\.two\.weight is shared"):
         find_blocks(model, ["Pair"])
+
+
+def test_a_layer_with_most_weights_itself_is_one_block_with_what_it_reads_below():
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(512, 8), "small": nn.MultiheadAttention(8, 2)})
+    rest, attention = find_blocks(model, [])
+    assert (attention.name, attention.module) == ("attention", model["attention"])
+    assert {place.key for place in attention.places} == {
+        f"attention.{name}" for name, _ in model["attention"].named_parameters()
+    }
+    assert {place.key.split(".")[0] for place in rest.places} == {"small"}
+
+
+def test_a_large_parameter_of_a_module_with_more_below_it_stays_and_the_others_are_blocks():
+    model = nn.Sequential(nn.Linear(512, LARGE_LEAF // 512), nn.Linear(512, LARGE_LEAF // 512))
+    model.table = nn.Parameter(torch.zeros(LARGE_LEAF))
+    blocks = find_blocks(nn.ModuleDict({"stage": model}), [])
+    assert [(block.name, len(block.places)) for block in blocks] == [("rest", 1), ("stage.0", 2), ("stage.1", 2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,18 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import streamer
-from streamer.errors import BudgetError, EvictedWeightsError, WeightsMismatchError
+from streamer.errors import (
+    BudgetError,
+    EngineClosedError,
+    EvictedWeightsError,
+    ModelError,
+    SettingError,
+    StreamerError,
+    WeightsMismatchError,
+)
 from streamer.models.demo import demo_directory
 from tests.streamer.tower import Tower, prefetch_threads
 
@@ -166,7 +175,6 @@ def test_a_unet_in_a_pipeline_of_the_programs_own(demo_lzr2, whole):
         (lambda p: p.to(torch.float16), "dtype="),
         (lambda p: p.to("meta"), "vram_budget"),
         (lambda p: p.unet.state_dict(), "lzr2.open"),
-        (lambda p: p.unet.save_pretrained("never"), "lzr2.open"),
         (lambda p: copy.deepcopy(p.unet), "second time"),
         (lambda p: p.fuse_lora(), "fuse_lora"),
     ],
@@ -178,6 +186,19 @@ def test_what_cannot_work_says_so_and_changes_nothing(pipe, whole, action, words
     assert pipe.to("cpu") is pipe
     assert pipe.to(torch.float32) is pipe
     assert same(pipe, whole, num_inference_steps=1, **SIZE)
+
+
+def test_saved_it_is_the_pipeline_that_it_was(pipe, whole, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    again = StableDiffusionXLPipeline.from_pretrained(tmp_path, torch_dtype=torch.float32, add_watermarker=False)
+    assert same(quiet(again), whole, **SIZE)
+    for part in ("text_encoder", "text_encoder_2", "unet", "vae"):
+        mine, theirs = getattr(again, part).state_dict(), getattr(whole, part).state_dict()
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+    assert same(pipe, whole, **SIZE)
+    pipe.save_pretrained(tmp_path / "named", variant="half")
+    assert all(list((tmp_path / "named" / part).glob("*.half.safetensors")) for part in ("unet", "vae"))
 
 
 def test_detached_it_is_an_ordinary_module_again(demo_lzr2, resident_unet):
@@ -201,6 +222,71 @@ def test_a_forgotten_unet_takes_its_threads_along(demo_lzr2):
     gc.collect()
     assert there() is None
     assert len(prefetch_threads()) == before
+
+
+def test_the_base_may_be_a_whole_model(demo_lzr2, resident_unet, tmp_path):
+    unet = streamer.load_unet(demo_lzr2, demo_directory(), vram_budget="9MB", device="cpu")
+    assert dict(unet.config)["sample_size"] == resident_unet.config.sample_size
+    unet.streaming.close()
+    with pytest.raises(ModelError, match="nobody/nothing"):
+        streamer.load_unet(demo_lzr2, "nobody/nothing", device="cpu")
+    with pytest.raises(SettingError, match="one of them"):
+        streamer.load_unet(demo_lzr2, demo_directory(), model=DEMO, device="cpu")
+    # Weights of some tensors over the base's: the rest comes from the model's own U-Net.
+    part = tmp_path / "part.safetensors"
+    save_file({"conv_in.bias": torch.full((48,), 0.5)}, part)
+    unet = streamer.load_unet(part, demo_directory(), vram_budget="9MB", device="cpu")
+    unet.streaming.detach()
+    assert torch.equal(unet.conv_in.bias.data, torch.full((48,), 0.5))
+    assert torch.equal(unet.conv_out.weight.data, resident_unet.conv_out.weight.data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dtype": torch.int8}, "bfloat16"),
+        ({"vram_budget": 0}, "less than one byte"),
+        ({"vram_budget": "0"}, "less than one byte"),
+        ({"vram_budget": float("nan")}, "not a size"),
+        ({"ram_budget": -1}, "size"),
+        ({"vram_budget": True}, "size"),
+        ({"pipeline_class": dict}, "class of pipelines"),
+        ({"model": Path("nowhere at all")}, "no such directory"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_named(demo_lzr2, arguments, words):
+    with pytest.raises(StreamerError, match=words):
+        streamer.load_pipeline(**{"weights": demo_lzr2, "device": "cpu"} | arguments)
+
+
+def test_a_module_streams_once_and_again_after_it_was_closed(tmp_path):
+    torch.manual_seed(0)
+    tower, x = Tower(), torch.randn(2, 16)
+    path = tmp_path / "tower.safetensors"
+    save_file({key: tensor.clone() for key, tensor in tower.state_dict().items()}, path)
+    with torch.no_grad():
+        want = tower(x)
+    first = streamer.attach(tower, path, device="cpu")
+    larger = tmp_path / "larger.safetensors"
+    save_file({f"0.{key}": tensor for key, tensor in load_file(path).items()}, larger)
+    for again, file in ((tower, path), (torch.nn.Sequential(tower), larger)):
+        with pytest.raises(SettingError, match="streams already"):
+            streamer.attach(again, file, device="cpu")
+    assert torch.equal(tower(x), want)  # the first one goes on
+    first.close()
+    with pytest.raises(EngineClosedError, match="attach"):
+        first.detach()
+    second = streamer.attach(tower, path, device="cpu")
+    assert torch.equal(tower(x), want)
+    second.detach()
+    second.detach()
+    second.close()
+    with torch.no_grad():
+        assert torch.equal(tower(x), want)
+    third = streamer.attach(tower, path, device="cpu")
+    third.detach()
+    with pytest.raises(SettingError, match="torch module"):
+        streamer.attach(3, path, device="cpu")  # type: ignore[arg-type]
 
 
 def test_any_module_can_be_attached_and_what_does_not_fit_is_named(tmp_path):

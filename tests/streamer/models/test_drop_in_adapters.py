@@ -154,6 +154,24 @@ def test_an_ip_adapter_loaded_scaled_and_unloaded(both):
     assert streamed.streaming.unet.in_memory_nbytes == held
 
 
+def test_an_ip_adapter_that_was_there_before_stays_in_memory_and_the_unet_streams(demo_safetensors):
+    arguments = {"torch_dtype": torch.float32, "add_watermarker": False}
+    ours, theirs = (quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, **arguments)) for _ in range(2))
+    weights, encoder = ip_adapter(theirs.unet), image_encoder()
+    for pipe in (ours, theirs):
+        pipe.register_modules(image_encoder=encoder, feature_extractor=CLIPImageProcessor(size=32, crop_size=32))
+        pipe.load_ip_adapter(copy.deepcopy(weights), subfolder=None, weight_name=None)
+    with streamer.attach(ours.unet, demo_safetensors, vram_budget="14MB", device="cpu") as handle:
+        for _ in range(2):
+            want = images(theirs, ip_adapter_image=PICTURE)
+            assert np.array_equal(images(ours, ip_adapter_image=PICTURE), want)
+        assert handle.in_memory_nbytes > 0
+        assert handle.device_nbytes + handle.in_memory_nbytes <= 14_000_000
+        for pipe in (ours, theirs):
+            pipe.unload_ip_adapter()
+        assert np.array_equal(images(ours), images(theirs))
+
+
 def meter_reading(pipe: Any, meter: Any, **conditions: Any) -> int:
     time, text = torch.empty(2, 6, device="meta"), torch.empty(2, 128, device="meta")
     reading: int = meter(

@@ -43,3 +43,11 @@ def test_what_is_no_model_is_named(tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLImg2ImgPipeline"}))
     with pytest.raises(ModelError, match=tmp_path.name):
         opened(str(tmp_path))
+
+
+def test_a_single_file_is_told_what_to_give_instead(tmp_path):
+    file = tmp_path / "refiner.safetensors"
+    file.write_bytes(b"12345678")
+    nobody = SimpleNamespace()
+    with pytest.raises(ModelError, match=r"single file[\s\S]*stable-diffusion-xl-refiner-1\.0"):
+        open_refiner(str(file), nobody, nobody, torch.float32, None, print, print)

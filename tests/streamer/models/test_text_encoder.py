@@ -35,7 +35,7 @@ def streamed(part, files, settings):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bit_identical_to_the_one_loaded_whole(part, budget, workers):
     tokens = torch.randint(0, 2000, (2, 77), generator=torch.Generator().manual_seed(0))
-    whole = KINDS[part].from_pretrained(demo_directory() / part, dtype=torch.float32).eval()
+    whole = KINDS[part].from_pretrained(demo_directory() / part).float().eval()
     encoder, handle = streamed(part, (demo_directory() / part / "model.safetensors",), StreamSettings(workers=workers))
     if budget == "smallest":
         handle.budget_nbytes = handle.smallest_nbytes
@@ -57,7 +57,7 @@ def test_files_of_older_libraries_with_and_without_the_prefix(part, tmp_path):
     with_prefix["text_model.embeddings.position_ids"] = torch.arange(77)[None]
     save_file(with_prefix, tmp_path / "w.safetensors")
     encoder, handle = streamed(part, (tmp_path / "w.safetensors",), StreamSettings())
-    whole = KINDS[part].from_pretrained(demo_directory() / part, dtype=torch.float32).eval()
+    whole = KINDS[part].from_pretrained(demo_directory() / part).float().eval()
     tokens = torch.arange(77)[None]
     with handle, torch.no_grad():
         assert torch.equal(encoder(tokens)[0], whole(tokens)[0])
@@ -70,7 +70,8 @@ def test_what_is_missing_is_named(tmp_path):
     save_file(tensors, tmp_path / "w.safetensors")
     with pytest.raises(WeightsMismatchError) as caught:
         streamed("text_encoder", (tmp_path / "w.safetensors",), StreamSettings())
-    assert caught.value.missing == (key,)
+    # Libraries of different ages name the parameter with and without the prefix.
+    assert [name.removeprefix("text_model.") for name in caught.value.missing] == [key.removeprefix("text_model.")]
 
 
 def test_a_part_of_another_kind_or_without_sense_is_named():

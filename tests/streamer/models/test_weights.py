@@ -181,3 +181,12 @@ def test_a_module_whose_own_names_are_those_of_the_original_layout_keeps_them(tm
     source = open_weights(tmp_path / "w.safetensors", (), names, strict=True, io="auto", warn=pytest.fail)
     assert set(source.keys()) == set(names)
     source.close()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.lzr2", "weights"])
+def test_what_is_no_weight_file_is_told_as_what_it_is_named(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("<!DOCTYPE html><html>Not found</html>")
+    wanted = "safetensors" if path.suffix == ".safetensors" else "LZR2"
+    with pytest.raises(WeightsFileError, match=f"not an? {wanted} file"):
+        open_file(path, "auto")

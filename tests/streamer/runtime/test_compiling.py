@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from streamer.config import StreamSettings
-from tests.streamer.tower import Tower, stream_tower
+from tests.streamer.tower import LAYERS, Tower, stream_tower
 
 X = torch.ones(2, 16)
 
@@ -31,9 +31,12 @@ def test_blocks_are_compiled_without_a_break_and_stay_so_when_detached():
 
     for layer in tower.layers:
         layer.compile(backend=backend, fullgraph=True)
-    for _ in range(3):
+    assert torch.equal(tower(X), want)
+    made = len(graphs)
+    for _ in range(2):
         assert torch.equal(tower(X), want)
-    assert len(graphs) == 1  # weights that come and go aren't another computation
+    assert len(graphs) == made  # weights that come and go aren't another computation
+    assert made in (1, LAYERS)  # older versions of torch compile equal layers one by one
     handle.detach()
     with torch.no_grad():
         assert torch.equal(tower(X), want)

@@ -26,6 +26,12 @@ def test_a_module_that_is_offloaded_in_groups_is_told(how):
     assert is_offloaded_in_groups(module)
 
 
+def test_it_is_told_where_only_what_is_inside_of_a_child_has_hooks():
+    module = nn.ModuleDict({"text_model": Tree()})
+    apply_group_offloading(module, torch.device("cpu"), offload_type="leaf_level")
+    assert is_offloaded_in_groups(module)
+
+
 def test_who_looks_up_keys_only_is_told(resident_unet):
     asked = []
     watch = resident_unet.register_state_dict_pre_hook(lambda *_: asked.append(only_names_are_asked_for()))

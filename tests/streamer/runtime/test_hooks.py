@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from streamer.config import StreamSettings
-from streamer.errors import EvictedWeightsError
 from tests.streamer.tower import Tower, stream_tower
-
-
-def test_placeholders_are_never_handed_out_as_a_state_dict():
-    tower = Tower()
-    handle, _ = stream_tower(tower, StreamSettings())
-    with handle, pytest.raises(EvictedWeightsError, match=r"lzr2\.open"):
-        tower.state_dict()
 
 
 def test_parameters_keep_shape_type_and_device_while_they_are_away():

@@ -142,6 +142,18 @@ def test_what_ran_out_of_memory_is_not_tried_again_with_as_many_weights():
     assert a.budget_nbytes == 37
 
 
+def test_what_ran_out_of_memory_has_room_for_adapters_that_are_loaded_later():
+    a = FakeMember(100, 10)
+    share = sharing(80, a=a)
+    share.enter("a", 5)
+    a.budget_nbytes = a.shrunk = 12
+    share.enter("a", 5)
+    assert a.budget_nbytes == 12
+    a.in_memory_nbytes, a.smallest_nbytes, a.total_nbytes = 20, 30, 120
+    share.enter("a", 5)
+    assert a.budget_nbytes == 30
+
+
 def test_names_are_unique_and_members_that_are_gone_do_not_count():
     a, b = FakeMember(10, 1, device_nbytes=10), FakeMember(10, 1, device_nbytes=10)
     share = SharedBudget(20)

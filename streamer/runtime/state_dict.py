@@ -1,0 +1,128 @@
+"""What ``state_dict()`` and ``save_pretrained()`` of a streamed module give: true values or an error."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamer.errors import EvictedWeightsError
+from streamer.runtime.bind import ModuleBlock, ParameterPlace
+from streamer.runtime.diffusers_names import only_names_are_asked_for
+from streamer.runtime.in_memory import InMemory
+from streamer.runtime.peft_layers import adapters_are_loaded_or_saved
+
+_SAVE = "save_pretrained"
+SHARD = "1GB"
+"""Of a file that is saved: so much is in memory while it is written."""
+
+
+class StateDict:
+    """Answers for the module's weights where somebody wants all of them.
+
+    A state dict is refused, but to those who want adapters, or names. Saving the module writes what the source has.
+
+    Args:
+        root: the module.
+        blocks: a partition of its streamed parameters.
+        in_memory: what of the module doesn't stream.
+        read: gives a parameter's values, in host memory of their own, in the parameter's type.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        blocks: Sequence[ModuleBlock],
+        in_memory: InMemory,
+        read: Callable[[ParameterPlace], torch.Tensor],
+    ) -> None:
+        self._root = root
+        self._in_memory = in_memory
+        self._read = read
+        self._places = {(id(p.owner), p.attribute): p for block in blocks for p in block.places}
+        self._saving = False
+        self._hooks = [
+            # Partial: torch marks them, and a bound method can't be marked.
+            root.register_state_dict_pre_hook(functools.partial(self._refuse)),
+            root.register_state_dict_post_hook(functools.partial(self._fill)),
+        ]
+        save = getattr(root, _SAVE, None)
+        if save is not None:
+            root.__dict__[_SAVE] = self._saved(save)
+
+    def remove(self) -> None:
+        """The module has a state dict like any other."""
+        for hook in self._hooks:
+            hook.remove()
+        self._root.__dict__.pop(_SAVE, None)
+
+    def _refuse(self, *_: Any) -> None:
+        if self._saving or only_names_are_asked_for():
+            return
+        if adapters_are_loaded_or_saved():
+            self._in_memory.changed()  # those that are there may get other contents
+            return
+        raise EvictedWeightsError(
+            "The weights of this module are streamed: most of them aren't in memory, so state_dict() can't give them, "
+            "nor can offloading by other means move them.",
+            "Read them from the weight file itself, for example with lzr2.open() or safetensors; save_pretrained() "
+            "writes them. Instead of offloading take a smaller vram_budget.",
+        )
+
+    def _fill(self, _: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+        """Keys and shapes, as who loads adapters asks for; while the module is saved, what reads the values in turn."""
+        for name, place in self._named_places():
+            empty = torch.empty(place.shape, dtype=place.parameter.dtype, device="meta")
+            state[prefix + name] = _Unread.of(empty, self._read, place) if self._saving else empty
+
+    def _named_places(self) -> Iterator[tuple[str, ParameterPlace]]:
+        for name, module, attribute in self._in_memory.streamed():
+            yield (f"{name}.{attribute}" if name else attribute), self._places[id(module), attribute]
+
+    def _saved(self, save: Callable[..., Any]) -> Callable[..., Any]:
+        takes_values = "state_dict" in inspect.signature(save).parameters
+
+        @functools.wraps(save)  # pipelines look at the signature
+        def save_pretrained(*args: Any, **kwargs: Any) -> Any:
+            if any(name != place.key for name, place in self._named_places()):
+                return save(*args, **kwargs)  # with adapters: theirs alone can be saved
+            with self.while_saving():
+                if takes_values and kwargs.get("state_dict") is None:
+                    kwargs["state_dict"] = {k: v.contiguous() for k, v in self._root.state_dict().items()}
+                return save(*args, **{"max_shard_size": SHARD, **kwargs})
+
+        return save_pretrained
+
+    @contextlib.contextmanager
+    def while_saving(self) -> Iterator[None]:
+        """Meanwhile the state dict has everything: what streams is read when it is made contiguous."""
+        self._saving = True
+        try:
+            yield
+        finally:
+            self._saving = False
+
+
+class _Unread(torch.Tensor):
+    """A tensor of the right shape and type, on the meta device, that reads its values when it is about to be written.
+
+    Whoever writes shard after shard so has one of them in memory at a time.
+    """
+
+    read_values: Callable[[], torch.Tensor]
+
+    @classmethod
+    def of(cls, empty: torch.Tensor, read: Callable[[ParameterPlace], torch.Tensor], place: ParameterPlace) -> _Unread:
+        """Stands for the parameter at the place."""
+        it = empty.as_subclass(cls)
+        it.read_values = lambda: read(place)
+        return it
+
+    def contiguous(self, *_: Any, **__: Any) -> torch.Tensor:
+        """The values, in memory of their own."""
+        return self.read_values()
