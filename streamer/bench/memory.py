@@ -21,3 +21,14 @@ def peak_resident_nbytes() -> int:
 
     kibibytes = sys.platform != "darwin"
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if kibibytes else 1)
+
+
+def forget_peak() -> bool:
+    """From now on the peak is counted anew, where the system can; returns whether it can."""
+    if sys.platform != "linux":
+        return False
+    try:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+    except OSError:
+        return False
+    return True

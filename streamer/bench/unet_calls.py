@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from streamer.models.unet import empty_unet, unet_blocks
 from streamer.models.unet_inputs import StepShape, unet_inputs
+from streamer.runtime.torch_names import own_parameters, remove_forward_hooks
 
 _FLOPS_AN_ELEMENT = 100
 """What an element that goes through a layer costs beside its FLOPs: a processor that computes 100 to 150 GFLOP/s reads
@@ -63,7 +64,7 @@ def record_calls(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape
     """
     unet = nn.Module.to(empty_unet(config), dtype=dtype)  # its own warns of what concerns weights
     numbers: dict[str, int | None] = {b.name: i for i, b in enumerate(unet_blocks(unet)) if not b.pinned}
-    leaves = {name for name, module in unet.named_modules() if module._parameters and not any(module.children())}
+    leaves = {name for name, module in unet.named_modules() if own_parameters(module) and not any(module.children())}
     outside = [name for name in leaves if not any(name == block or name.startswith(f"{block}.") for block in numbers)]
     wanted = numbers | dict.fromkeys(outside)
     calls: list[Call] = []
@@ -73,10 +74,7 @@ def record_calls(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape
                 _observe(name, wanted[name], module, counter.get_total_flops, calls.append)
         unet(**unet_inputs(config, dtype, shape))
     for call in calls:
-        call.module._forward_pre_hooks.clear()
-        call.module._forward_hooks.clear()
-        call.module._forward_pre_hooks_with_kwargs.clear()
-        call.module._forward_hooks_with_kwargs.clear()
+        remove_forward_hooks(call.module)
     return tuple(calls)
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from streamer.models.unet import empty_unet, unet_blocks
 from streamer.models.unet_inputs import StepShape, unet_inputs
+from streamer.runtime.torch_names import own_parameters
 
 _MOST_RUNS = 5
 _SMALL_WEIGHT = 0.05
@@ -113,10 +114,10 @@ def _overlay_weights(unet: nn.Module, device: torch.device, dtype: torch.dtype) 
     largest = max(parameter.numel() for parameter in unet.parameters())
     memory = torch.empty(largest, device=device, dtype=dtype).uniform_(-_SMALL_WEIGHT, _SMALL_WEIGHT)
     for module in unet.modules():
-        for name, parameter in module._parameters.items():
+        for name, parameter in own_parameters(module).items():
             if parameter is not None:
                 view = memory[: parameter.numel()].view(parameter.shape)
-                module._parameters[name] = nn.Parameter(view, requires_grad=False)
+                own_parameters(module)[name] = nn.Parameter(view, requires_grad=False)
 
 
 def _on(value: Any, device: torch.device) -> Any:

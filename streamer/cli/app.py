@@ -8,6 +8,8 @@ from typing import Any
 import typer
 import typer.core
 
+from streamer.cli.bench import bench
+from streamer.cli.doctor import doctor
 from streamer.cli.encode import encode
 from streamer.cli.export import export
 from streamer.cli.failure import report
@@ -49,6 +51,8 @@ app.command()(info)
 app.command()(verify)
 app.command()(encode)
 app.command()(export)
+app.command()(doctor)
+app.add_typer(bench, name="bench")
 
 
 def _version(wanted: bool) -> None:

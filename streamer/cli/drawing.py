@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from rich.console import Console
 
+from streamer.cli.demo_prompts import introduction
 from streamer.cli.pictures import PictureNames, save
 from streamer.cli.progress import Reading, StepProgress
 from streamer.cli.warnings import Warnings
+from streamer.errors import printable
 from streamer.models.conditioning import Conditioning
 from streamer.models.input_image import fitted_size, same_proportions
 
@@ -127,7 +129,7 @@ class Drawing:
         if not self._quiet:
             reading = self._reading()
             self._console.print(
-                f"{path.name}: seed {seed}, {request.steps} steps in {seconds:.1f} s, {reading.text()}",
+                f"{printable(path.name)}: seed {seed}, {request.steps} steps in {seconds:.1f} s, {reading.text()}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -139,7 +141,7 @@ class Drawing:
         self._skipped.append(str(path))
         self.paths.append(path)
         if not self._quiet:
-            self._console.print(f"{path.name}: there already", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"{printable(path.name)}: there already", markup=False, highlight=False, soft_wrap=True)
 
     def settings(self) -> dict[str, Any]:
         """All that determines a picture besides its prompt and seed."""
@@ -181,7 +183,18 @@ class Drawing:
             "warnings": list(self._warnings),
         }
 
+    @property
+    def _is_demo(self) -> bool:
+        from streamer.models.open import DEMO
+
+        return self._pipeline.model_name == DEMO
+
     def _warn_of_what_is_ignored(self, request: Request) -> None:
+        from streamer.models.demo.words import not_understood
+
+        unknown = not_understood(request.prompt) if self._is_demo else None
+        if unknown is not None:
+            self._warnings.tell(unknown.text())
         for name, text in (("prompt", request.prompt), ("negative prompt", request.negative)):
             rest = self._pipeline.cut_off(text) if text else None
             if rest is not None:
@@ -213,8 +226,9 @@ class Drawing:
         whole = format_size(self._pipeline.parts.budget_nbytes)
         tile = self._pipeline.tile_in_use
         decoded = "" if tile is None else f"\nThe picture is decoded in tiles of {tile} pixels, to stay within {whole}."
+        about = f"{introduction()}\n" if self._is_demo else ""
         self._console.print(
-            f"{self._pipeline.model_name} on {self._pipeline.device}, weights from {handle.source_name}\n"
+            f"{self._pipeline.model_name} on {self._pipeline.device}, weights from {handle.source_name}\n{about}"
             f"{whole} for everything. Of the U-Net: {summary(handle.plan)}{decoded}{self._extras()}",
             markup=False,
             highlight=False,

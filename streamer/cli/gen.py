@@ -14,6 +14,7 @@ from rich.console import Console
 from streamer.cli import gen_options as o
 from streamer.cli.batch import draw_all, jobs, seeds
 from streamer.cli.conditions import ConditionOptions
+from streamer.cli.demo_prompts import list_prompts
 from streamer.cli.drawing import Drawing, Wishes
 from streamer.cli.failure import report
 from streamer.cli.grid import GridName, save_grid
@@ -42,6 +43,7 @@ def gen(
     model: o.Model = None,
     base: o.Base = None,
     strict: o.Strict = True,
+    demo_prompts: o.DemoPrompts = False,
     image: o.Image = None,
     mask: o.Mask = None,
     strength: o.Strength = None,
@@ -76,10 +78,15 @@ def gen(
 
       streamer gen "red apple"
 
+      streamer gen --demo-prompts
+
       streamer gen "a lighthouse at dawn" --weights sdxl.lzr2 --vram-budget 4GB
 
       streamer gen "in watercolours" --weights sdxl.lzr2 --image photo.jpg --lora watercolour.safetensors:0.8
     """
+    if demo_prompts:
+        list_prompts(quiet=quiet)
+        return
     prompts = _prompts(prompts or [], prompts_file, interactive=interactive)
     vram = parse_size(vram_budget) if vram_budget is not None else None
     ram = parse_size(ram_budget, least=0) if ram_budget is not None else None

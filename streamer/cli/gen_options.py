@@ -80,6 +80,10 @@ Strict = Annotated[
         help="Weights that the model doesn't know, or of another shape, are an error.", rich_help_panel=_MODEL
     ),
 ]
+DemoPrompts = Annotated[
+    bool,
+    typer.Option("--demo-prompts", help="List what the embedded demo can draw, and end.", rich_help_panel=_MODEL),
+]
 
 # Drawing from pictures
 Image = Annotated[

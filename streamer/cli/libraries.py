@@ -18,6 +18,8 @@ def load_libraries(*, bars: bool) -> None:
     # Two threads that compute at once spin for each other's cores otherwise, which makes both several times slower.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     warnings.filterwarnings("ignore", category=FutureWarning)
+    # Older versions of torch say so while they are imported where there is no GPU.
+    warnings.filterwarnings("ignore", message="User provided device_type of 'cuda'", category=UserWarning)
     # Importing makes hundreds of thousands of objects that never become garbage. Not looking for any meanwhile takes a
     # third off the time, and a frozen heap isn't looked through again, neither now and then nor at the end.
     gc.disable()

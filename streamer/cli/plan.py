@@ -87,13 +87,9 @@ def plan(
     warnings = Warnings()
     load_libraries(bars=False)
     from streamer.bench.forecast import forecast
-    from streamer.models.defaults import latent_factor
+    from streamer.bench.step_size import step_size
     from streamer.models.device import choose_device
     from streamer.models.open import PipelineOptions, open_unet
-    from streamer.models.picture_size import picture_nbytes
-    from streamer.models.pipeline import check_sides
-    from streamer.models.unet_inputs import StepShape, unet_activations
-    from streamer.tiers.device_memory import context_nbytes
 
     if link is not None and choose_device(device).type == "cpu":
         raise SettingError("There is no link to a device where the CPU computes.", "Leave --link out.")
@@ -113,25 +109,19 @@ def plan(
 
     opened = open_unet(options, notify, warnings.tell, with_rest=False)
     try:
-        across = opened.defaults.width if width is None else width
-        down = opened.defaults.height if height is None else height
-        check_sides(across, down)
-        factor = latent_factor(opened.model.config("vae"))
-        guided = (opened.defaults.guidance if guidance is None else guidance) > 1
-        shape = StepShape(max(1, across // factor), max(1, down // factor), 2 if guided else 1)
-        beside = unet_activations(dict(opened.unet.config), opened.dtype, shape)
+        size = step_size(opened, width, height, guidance)
         found = forecast(
             opened,
-            shape,
-            beside_nbytes=beside + picture_nbytes(across, down) + context_nbytes(opened.device),
+            size.shape,
+            beside_nbytes=size.beside_nbytes,
             link=None if link is None else link * _GIGA,
             disk=None if disk is None else disk * _GIGA,
             flops_per_second=None if compute is None else compute * _TERA,
         )
         budget = opened.settings.vram_budget_nbytes
         if json_line:
-            typer.echo(json.dumps(as_json(found, budget, across, down), ensure_ascii=True))
+            typer.echo(json.dumps(as_json(found, budget, size.width, size.height), ensure_ascii=True))
         else:
-            print_report(found, budget, across, down, by_block=blocks)
+            print_report(found, budget, size.width, size.height, by_block=blocks)
     finally:
         opened.source.close()

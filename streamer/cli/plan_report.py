@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamer.config import UNLIMITED, format_size
+from streamer.cli.tables import budget_text, new_table, print_table, seconds_text, size_text
+from streamer.config import format_size
 from streamer.errors import printable, smallest_size_text
 from streamer.plan.explain import cycle_picture, rows, summary
 from streamer.plan.thresholds import thinned
@@ -43,11 +43,11 @@ def print_report(forecast: Forecast, budget_nbytes: int, width: int, height: int
     typer.echo(cycle_picture(outlook.plan))
     typer.echo("# stays  . streams; one step from left to right, as wide as the blocks are large")
     typer.echo()
-    _print_table(_blocks_table(forecast, outlook, by_block))
+    print_table(_blocks_table(forecast, outlook, by_block))
     typer.echo()
     _print_prediction(forecast, outlook, width, height)
     typer.echo()
-    _print_table(_budgets_table(forecast, outlook))
+    print_table(_budgets_table(forecast, outlook))
     typer.echo(_changes(forecast))
 
 
@@ -134,7 +134,7 @@ def _rows(forecast: Forecast, outlook: Outlook) -> Iterable[tuple[Any, float, fl
 
 def _blocks_table(forecast: Forecast, outlook: Outlook, by_block: bool) -> Table:
     """A row for each block, or for blocks of one part of the model together."""
-    table = _table("block" if by_block else "part", "stays", "streams", "computes", "waited for")
+    shown = new_table("block" if by_block else "part", "stays", "streams", "computes", "waited for")
     sums: dict[str, list[float]] = {}
     for row, compute, stall in _rows(forecast, outlook):
         part = _PART.match(row.name)
@@ -144,25 +144,25 @@ def _blocks_table(forecast: Forecast, outlook: Outlook, by_block: bool) -> Table
         for i, amount in enumerate((row.nbytes if row.stays else 0, streamed, compute, stall)):
             total[i] += amount
     for name, (stays, streams, computes, waited) in sums.items():
-        table.add_row(Text(printable(name)), _size(stays), _size(streams), _if_any(computes), _if_any(waited))
-    return table
+        shown.add_row(Text(printable(name)), size_text(stays), size_text(streams), _if_any(computes), _if_any(waited))
+    return shown
 
 
 def _budgets_table(forecast: Forecast, asked: Outlook) -> Table:
     """The smallest budget, the one for everything, some in between, and the one that was asked for."""
-    table = _table("budget", "stays", "streams a step", "seconds a step", "bound by")
+    shown = new_table("budget", "stays", "streams a step", "seconds a step", "bound by")
     budgets = {nbytes: forecast.at(nbytes) for nbytes in thinned(forecast.thresholds(), _BUDGETS)}
     budgets[asked.budget_nbytes] = asked
     for nbytes, outlook in sorted(budgets.items()):
         mark = " <" if outlook is asked else "  "
-        table.add_row(
-            ("unlimited" if nbytes >= UNLIMITED else smallest_size_text(nbytes)) + mark,
+        shown.add_row(
+            budget_text(nbytes) + mark,
             f"{len(outlook.plan.resident)} of {len(outlook.plan.blocks)} blocks",
-            _size(outlook.plan.streamed_nbytes),
-            _seconds(outlook.prediction.step_seconds),
+            size_text(outlook.plan.streamed_nbytes),
+            seconds_text(outlook.prediction.step_seconds),
             outlook.prediction.bound,
         )
-    return table
+    return shown
 
 
 def _changes(forecast: Forecast) -> str:
@@ -185,23 +185,25 @@ def _host(outlook: Outlook) -> str:
 def _print_prediction(forecast: Forecast, outlook: Outlook, width: int, height: int) -> None:
     prediction, machine = outlook.prediction, forecast.machine
     typer.echo(
-        f"Predicted for {width} x {height}: {_seconds(prediction.step_seconds)} a step "
-        f"(the first {_seconds(prediction.first_step_seconds)}), bound by {prediction.bound}; "
+        f"Predicted for {width} x {height}: {seconds_text(prediction.step_seconds)} a step "
+        f"(the first {seconds_text(prediction.first_step_seconds)}), bound by {prediction.bound}; "
         f"overlap {prediction.overlap:.0%}."
     )
     typer.echo(
-        f"The computing takes {_seconds(prediction.compute_seconds)} and waits {_seconds(prediction.waited_seconds)}; "
-        f"decoding takes {_seconds(prediction.decode_seconds)} of one processor, on {machine.workers} threads and "
-        f"{machine.cores} processors" + ("." if not machine.compute_threads else ", which the computing needs as well.")
+        f"The computing takes {seconds_text(prediction.compute_seconds)} and waits "
+        f"{seconds_text(prediction.waited_seconds)}; decoding takes {seconds_text(prediction.decode_seconds)} of one "
+        f"processor, on {machine.workers} threads and {machine.cores} processors"
+        + ("." if not machine.compute_threads else ", which the computing needs as well.")
     )
     if machine.link is not None:
         typer.echo(
-            f"The link takes {_seconds(prediction.link_seconds)} at {machine.link / 1e9:g} GB/s; --link says otherwise."
+            f"The link takes {seconds_text(prediction.link_seconds)} at {machine.link / 1e9:g} GB/s; --link says "
+            "otherwise."
         )
         if forecast.packs:
             typer.echo("Blocks of LZR2 weights may move and stay packed there: then more stays, and less is copied.")
     if machine.disk is not None:
-        typer.echo(f"The disk takes {_seconds(prediction.disk_seconds)} at {machine.disk / 1e9:g} GB/s.")
+        typer.echo(f"The disk takes {seconds_text(prediction.disk_seconds)} at {machine.disk / 1e9:g} GB/s.")
     elif prediction.disk_nbytes:
         typer.echo("What comes from the disk is counted as if it were in memory: give its speed with --disk.")
     at = forecast.compute.measured_at
@@ -212,30 +214,5 @@ def _print_prediction(forecast: Forecast, outlook: Outlook, width: int, height: 
         typer.echo(f"One block and one tensor of each kind were timed for this, just now and here{smaller}.")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
-
-
-def _print_table(table: Table) -> None:
-    """As wide as it has to be: names that are cut can't be told apart."""
-    console = Console()
-    wide = Console(width=1000)
-    console.width = max(console.width, wide.measure(table).maximum)
-    console.print(table)
-
-
-def _size(nbytes: float) -> str:
-    return format_size(nbytes) if nbytes else "-"
-
-
-def _seconds(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.1f} s" if seconds >= 10 else f"{seconds:.2f} s"
-    return f"{seconds * 1e3:.1f} ms"
-
-
 def _if_any(seconds: float) -> str:
-    return _seconds(seconds) if seconds >= 5e-5 else "-"
+    return seconds_text(seconds) if seconds >= 5e-5 else "-"

@@ -34,8 +34,20 @@ def test_what_the_user_does_not_say_comes_from_the_model(draw):
     (made,) = drawing.summary()["pictures"]
     assert (made["steps"], made["height"], made["negative"]) == (2, 72, "blue")
     assert (made["guidance"], made["width"]) == (2.5, 64)
-    for words in ("demo on cpu", "blocks stay", "sun-4.png: seed 4, 2 steps"):
+    for words in ("demo on cpu", "This is the embedded demo", "blocks stay", "sun-4.png: seed 4, 2 steps"):
         assert words in text.getvalue()
+
+
+def test_a_name_that_would_steer_the_terminal_is_escaped(demo_lzr2, tmp_path):
+    text = io.StringIO()
+    with open_pipeline(PipelineOptions(weights=demo_lzr2, device="cpu"), lambda line: None) as pipeline:
+        names = PictureNames(str(tmp_path / "a\x1b[31mb.png"), 1)
+        console = Console(file=text, width=300)
+        Drawing(pipeline, Wishes(1, None, None, None, None), names, console, quiet=False, warnings=Warnings()).draw(
+            "sun", 0
+        )
+    assert "a\\x1b[31mb.png: seed 0" in text.getvalue()
+    assert "\x1b" not in text.getvalue()
 
 
 def test_quiet_prints_nothing(draw):
@@ -71,3 +83,12 @@ def test_a_negative_prompt_without_guidance_is_told(draw, capfd):
     drawing, _ = draw(Wishes(1, 2.0, None, None, "blue"), quiet=True)
     drawing.draw("sun", 0)
     assert capfd.readouterr().err == ""
+
+
+def test_a_prompt_that_the_demo_cannot_know_is_told_even_when_quiet(draw, capfd):
+    drawing, _ = draw(Wishes(1, None, None, None, None), quiet=True)
+    drawing.draw("a red aple", 0)
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith('The demo doesn\'t know "aple". Did you mean "apple"')
+    assert drawing.summary()["warnings"] == told

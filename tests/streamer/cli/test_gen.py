@@ -132,6 +132,24 @@ def test_progress_says_what_streams(run):
         assert words in done.stderr
 
 
+def test_what_the_demo_draws_is_listed_as_prompts_and_nothing_is_drawn(run, tmp_path):
+    done = run("gen", "--demo-prompts", "-q")
+    assert done.returncode == 0, done.stderr
+    assert {"red apple", "rocket", "ghost"} < set(done.stdout.splitlines())
+    assert len(done.stdout.splitlines()) == 148
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_that_it_is_the_demo_and_what_it_does_not_know(run):
+    done = run("gen", "red aple", *FAST, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "This is the embedded demo" in done.stderr
+    assert "--weights FILE" in done.stderr
+    (told,) = json.loads(done.stdout)["warnings"]
+    assert 'know "aple". Did you mean "apple"' in told
+    assert told in done.stderr
+
+
 def bad_file(tmp_path: Path, content: bytes) -> str:
     (tmp_path / "w.lzr2").write_bytes(content)
     return "w.lzr2"

@@ -6,11 +6,12 @@ import subprocess
 import sys
 
 CODE = """
-import gc, sys
+import gc, os, sys
 from streamer.cli.libraries import load_libraries
 load_libraries(bars=False)
 import diffusers.utils.logging as d
-print("torch" in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000, d.is_progress_bar_enabled())
+print("torch" in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000, d.is_progress_bar_enabled(), flush=True)
+os._exit(0)  # what other libraries print while Python ends is not from loading them
 """
 
 

@@ -1,0 +1,161 @@
+"""Steps with the weights on a storage of some speed: predicted, measured where that is emulated, and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from streamer.bench.forecast import Forecast, Outlook, forecast
+from streamer.bench.own_process import run_here
+from streamer.bench.step_size import StepSize, step_size
+from streamer.bench.stream_sweep import AskedSize, BudgetRun, Told, run_at
+from streamer.models.open import PipelineOptions, open_unet
+from streamer.plan.thresholds import thinned
+
+_NEAR = 1.15  # times the fastest: worth a smaller budget
+_BUDGETS = 5
+
+
+@dataclass(frozen=True)
+class StorageStep:
+    """One budget on one storage.
+
+    Attributes:
+        budget_nbytes: of everything on the device.
+        outlook: with nothing of the file in the page cache: what streams comes from the storage in every step.
+        cached: with everything there.
+        run: what was measured with nothing there; None: nothing was.
+    """
+
+    budget_nbytes: int
+    outlook: Outlook
+    cached: Outlook
+    run: BudgetRun | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Settings for one storage.
+
+    Attributes:
+        vram_nbytes: the smallest of the budgets that isn't much slower than the fastest.
+        ram_nbytes: that keeps what streams at that budget in host memory.
+        keep: the storage bounds the step there, so that memory for weights helps.
+        step_seconds: predicted there, with nothing cached.
+        cached_seconds: predicted there, with everything cached.
+    """
+
+    vram_nbytes: int
+    ram_nbytes: int
+    keep: bool
+    step_seconds: float
+    cached_seconds: float
+
+
+@dataclass(frozen=True)
+class StepsOutlook:
+    """A model that is ready to be asked about storages; its weights are open until `close`.
+
+    Attributes:
+        options: model, weights and device.
+        size: of a step.
+        forecast: of this machine.
+        budgets: to ask about, ascending.
+    """
+
+    options: PipelineOptions
+    size: StepSize
+    forecast: Forecast
+    budgets: tuple[int, ...]
+
+    @property
+    def stored_nbytes(self) -> int:
+        """Of all weights in their file."""
+        return sum(self.forecast.decode.stored_nbytes.values())
+
+    @property
+    def decode_seconds(self) -> float:
+        """Of reading all of them from the page cache and decoding them, on one of the threads that do so."""
+        return sum(self.forecast.decode.read.values())
+
+    def on(self, disk: float) -> tuple[StorageStep, ...]:
+        """What steps are like on a storage of so many bytes a second."""
+        cold = _with_disk(self.forecast, disk)
+        warm = replace(self.forecast, machine=replace(self.forecast.machine, disk=None))
+        return tuple(StorageStep(budget, cold.at(budget), warm.at(budget)) for budget in self.budgets)
+
+    def measured(self, disk: float, steps: int, on_step: Callable[[int, int, float], None]) -> tuple[StorageStep, ...]:
+        """The same, and run: reads take as long as from such a storage.
+
+        Args:
+            disk: bytes a second.
+            steps: at each budget, after one that isn't counted.
+            on_step: told budget, step and seconds.
+        """
+        found = []
+        for step in self.on(disk):
+            budget = step.budget_nbytes
+            options = replace(self.options, vram_budget_nbytes=budget)
+
+            def told(number: int, seconds: float, budget: int = budget) -> None:
+                on_step(budget, number, seconds)
+
+            run = run_at(options, self.forecast, self.size, steps, disk=disk, run=run_here, on_step=told)
+            found.append(replace(step, run=run))
+        return tuple(found)
+
+    def close(self) -> None:
+        """Lets go of the weights."""
+        self.forecast.source.close()
+
+
+def outlook_of(
+    options: PipelineOptions, budgets: Sequence[int], size: AskedSize, notify: Told, warn: Told
+) -> StepsOutlook:
+    """Measures this machine for some seconds; the caller closes what it returns.
+
+    Args:
+        options: model, weights and device.
+        budgets: to ask about; none: some, from the smallest that works to the one for everything.
+        size: of the picture.
+        notify: told what takes time, a line each.
+        warn: told what doesn't fit, a line each.
+
+    Raises:
+        PartBudgetError: a budget can't work.
+    """
+    opened = open_unet(options, notify, warn, with_rest=False)
+    try:
+        asked = step_size(opened, size.width, size.height, size.guidance)
+        expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes)
+        chosen = tuple(sorted(set(budgets))) or thinned(expected.thresholds(), _BUDGETS)
+        for budget in chosen:
+            expected.at(budget)  # raises before anything was measured
+    except BaseException:
+        opened.source.close()
+        raise
+    return StepsOutlook(options, asked, expected, chosen)
+
+
+def advice(steps: Sequence[StorageStep], forecast: Forecast) -> Advice:
+    """The settings that suit a storage.
+
+    Args:
+        steps: by ascending budget; at least one.
+        forecast: of the same model.
+    """
+    fastest = min(step.outlook.prediction.step_seconds for step in steps)
+    chosen = next(step for step in steps if step.outlook.prediction.step_seconds <= _NEAR * fastest)
+    plan, prediction = chosen.outlook.plan, chosen.outlook.prediction
+    streamed = [place.key for block in plan.streamed for place in plan.blocks[block].tensors]
+    held = sum(forecast.source.info(key).held_nbytes for key in set(streamed))
+    cached = chosen.cached.prediction.step_seconds
+    return Advice(chosen.budget_nbytes, held, prediction.step_seconds > _NEAR * cached, prediction.step_seconds, cached)
+
+
+def _with_disk(expected: Forecast, disk: float) -> Forecast:
+    return replace(
+        expected,
+        settings=replace(expected.settings, page_cache_nbytes=0),
+        machine=replace(expected.machine, disk=disk),
+    )

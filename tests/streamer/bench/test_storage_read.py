@@ -1,0 +1,123 @@
+"""Reads are of the ranges asked for, by each method, and cold only where that was seen."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.bench.storage_read import METHODS, PIECE, in_turn, read_speed, scattered, sequential
+from streamer.bench.throttle import Pace
+
+NBYTES = 3 * PIECE + 1234
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("storage") / "file"
+    with path.open("wb") as out:
+        out.write(os.urandom(NBYTES))
+        os.fsync(out.fileno())
+    return path
+
+
+@given(st.integers(1, 30 * PIECE), st.integers(0, 30 * PIECE), st.integers(1, 40 * PIECE))
+def test_sequential_pieces_lie_one_after_the_other(nbytes, start, total):
+    ranges = sequential(nbytes, start, total)
+    assert sum(n for _, n in ranges) == max(0, min(total, nbytes - start))
+    at = start
+    for offset, n in ranges:
+        assert (offset, 0 < n <= PIECE) == (at, True)
+        at += n
+
+
+@given(st.integers(1, 40 * PIECE), st.integers(1, 4))
+def test_scattered_parts_cover_the_file_once(nbytes, parts):
+    ranges = [one for part in range(parts) for one in scattered(nbytes, nbytes, part, parts)]
+    assert sorted(ranges) == [(at, min(PIECE, nbytes - at)) for at in range(0, nbytes, PIECE)]
+
+
+def test_scattered_pieces_jump_and_end_at_the_limit():
+    ranges = scattered(100 * PIECE, 50 * PIECE)
+    assert len(ranges) == 50
+    assert all(abs(a - b) > 10 * PIECE for (a, _), (b, _) in itertools.pairwise(ranges))
+
+
+def test_records_come_in_turn_from_where_the_part_starts():
+    records = [(i * 100, 10) for i in range(10)]
+    assert in_turn(records, 25) == records[:2]
+    assert in_turn(records, 5) == records[:1]
+    assert in_turn(records, 1000, 1, 2) == records[5:] + records[:5]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_method_reads_all_it_is_told_to(file, method, threads):
+    ranges = [(0, 10), (4095, 2), (NBYTES - 77, 77), (PIECE, PIECE)]
+    found = read_speed(file, method, "blocks", ranges, threads=threads, cold=True)
+    if method == "direct" and found.problem is not None:
+        assert found.rate is None
+        return
+    assert (found.method, found.pattern, found.threads) == (method, "blocks", threads)
+    assert found.nbytes == sum(n for _, n in ranges)
+    assert found.rate == pytest.approx(found.nbytes / found.seconds)
+    assert found.problem is None
+
+
+def test_cold_is_claimed_only_where_nothing_was_there(file, monkeypatch):
+    ranges = [(0, PIECE)]
+    for share, cold in ((0.0, True), (0.5, False), (None, False)):
+        monkeypatch.setattr("streamer.bench.storage_read.resident_share", lambda *_, share=share: share)
+        found = read_speed(file, "pread", "sequential", ranges, threads=1, cold=True)
+        assert (found.cold, found.resident_before) == (cold, share)
+    monkeypatch.setattr("streamer.bench.storage_read.resident_share", lambda *_: 0.0)
+    assert not read_speed(file, "pread", "sequential", ranges, threads=1, cold=False).cold
+
+
+def test_warm_reads_drop_nothing(file, monkeypatch):
+    monkeypatch.setattr("streamer.bench.storage_read.drop", lambda *_: pytest.fail("dropped"))
+    assert read_speed(file, "mmap", "sequential", [(0, PIECE)], threads=1, cold=False).rate
+
+
+def test_a_file_system_that_reads_only_through_its_cache_is_told(file, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("streamer.bench.storage_read.os.preadv", refuse)
+    found = read_speed(file, "direct", "sequential", [(0, PIECE)], threads=2, cold=True)
+    assert found.problem is not None
+    assert not found.cold
+    assert found.rate is None
+
+
+def test_other_faults_are_raised(file, monkeypatch):
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("streamer.bench.storage_read.os.preadv", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        read_speed(file, "direct", "sequential", [(0, PIECE)], threads=1, cold=True)
+
+
+def test_a_reader_that_cannot_begin_stops_the_others(file, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr("streamer.bench.storage_read.np.ones", fail)
+    with pytest.raises(OSError, match="no memory"):
+        read_speed(file, "pread", "sequential", [(0, 10)], threads=3, cold=False)
+
+
+def test_an_emulated_storage_is_no_faster_than_its_speed(file):
+    started = time.perf_counter()
+    found = read_speed(
+        file, "pread", "sequential", sequential(NBYTES, 0, 2 * PIECE), threads=2, cold=False, pace=Pace(40 * PIECE)
+    )
+    assert time.perf_counter() - started >= 0.049
+    assert found.rate is not None
+    assert found.rate <= 41 * PIECE
