@@ -58,7 +58,7 @@ def main() -> int:
     config = json.loads(args.config.read_text("utf-8"))
     workers = decode_workers(device) if args.threads is None else args.threads
     budgets = [parse_size(text) for text in args.vram_budget]
-    settings = StreamSettings(budgets[0], parse_size(args.ram_budget, least=0), workers)
+    settings = StreamSettings(budgets[0], parse_size(args.ram_budget, least=0), workers, load_in_pauses=True)
     unet = empty_unet(config)
     source = open_weights(args.weights, (), expected_tensors(unet), strict=True, io="auto", warn=told)
     smallest = min(source.keys(), key=lambda key: source.info(key).weights)

@@ -9,11 +9,11 @@ Equal digests mean equal results, bit for bit. Peak memory is what the operating
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,13 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
 from streamer.bench.memory import peak_resident_nbytes
+from streamer.bench.step_inputs import step_inputs
+from streamer.bench.streamed_steps import digest, streamed_steps
 from streamer.config import StreamSettings, parse_size
 from streamer.models.host_memory import HostMemory, default_host_memory
 from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.unet import empty_unet, expected_tensors, stream_unet
+from streamer.models.unet_inputs import StepShape
 from streamer.models.weights import open_weights
 
 SDXL_CONFIG = sdxl_unet_config()
@@ -37,17 +40,7 @@ SDXL_CONFIG = sdxl_unet_config()
 
 def inputs(config: dict[str, Any], pixels: int, batch: int) -> dict[str, Any]:
     """The same for every run: what a pipeline would pass."""
-    random = torch.Generator().manual_seed(0)
-    pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
-    return {
-        "sample": torch.randn(batch, 4, pixels // 8, pixels // 8, generator=random),
-        "timestep": torch.tensor(500),
-        "encoder_hidden_states": torch.randn(batch, 77, config["cross_attention_dim"], generator=random),
-        "added_cond_kwargs": {
-            "text_embeds": torch.randn(batch, pooled, generator=random),
-            "time_ids": torch.tensor([[pixels, pixels, 0, 0, pixels, pixels]] * batch, dtype=torch.float32),
-        },
-    }
+    return step_inputs(config, StepShape(pixels // 8, pixels // 8, batch))
 
 
 def settings_of(vram_budget: str, ram_budget: str | None, workers: int) -> StreamSettings:
@@ -63,7 +56,28 @@ def settings_of(vram_budget: str, ram_budget: str | None, workers: int) -> Strea
         workers,
         hold_only_smaller=host.hold_only_smaller,
         packed_ram_nbytes=host.packed_ram_nbytes,
+        load_in_pauses=True,
     )
+
+
+def resident_steps(
+    unet: Any, arguments: dict[str, Any], steps: int, tell: Callable[[int, float], None]
+) -> dict[str, Any]:
+    """Seconds and result of forwards of a U-Net that is in memory."""
+    seconds = []
+    result = torch.zeros(0)
+    for number in range(1, steps + 1):
+        started = time.perf_counter()
+        with torch.no_grad():
+            result = unet(**arguments).sample
+        seconds.append(round(time.perf_counter() - started, 3))
+        tell(number, seconds[-1])
+    assert torch.isfinite(result).all()
+    return {
+        "step_seconds": seconds,
+        "result_std": round(float(result.std()), 4),
+        "result_sha256": digest(result),
+    }
 
 
 def main() -> int:
@@ -93,37 +107,33 @@ def main() -> int:
         settings = settings_of(args.vram_budget, args.ram_budget, args.threads)
         handle = stream_unet(unet, source, settings, torch.device("cpu"), torch.float32)
     loaded = time.perf_counter() - started
-    seconds = []
-    digest = ""
-    for _ in range(args.steps):
-        started = time.perf_counter()
-        with torch.no_grad():
-            result = unet(**inputs(config, args.pixels, args.batch)).sample
-        seconds.append(round(time.perf_counter() - started, 3))
-        digest = hashlib.sha256(result.numpy().tobytes()).hexdigest()[:16]
-        assert torch.isfinite(result).all()
-        print(f"step {len(seconds)}: {seconds[-1]} s", file=sys.stderr)
-    report: dict[str, Any] = {
-        "weights": args.weights.name,
-        "ready_seconds": round(loaded, 2),
-        "step_seconds": seconds,
-        "peak_resident_nbytes": peak_resident_nbytes(),
-        "resident_nbytes_before": before,
-        "result_std": round(float(result.std()), 4),
-        "result_sha256": digest,
-    }
-    if handle is not None:
-        report |= {
-            "device_nbytes": handle.device_nbytes,
-            "streamed_nbytes_per_step": handle.plan.streamed_nbytes,
-            "stall_shares": [round(step.stall_share, 4) for step in handle.stats.steps],
-            "load_seconds": [round(step.work.load_seconds, 2) for step in handle.stats.steps],
-            "most_waited": sorted(
-                ((name, round(work.waited_seconds, 3)) for name, work in handle.stats.by_block.items()),
-                key=lambda item: -item[1],
-            )[:5],
+    arguments = inputs(config, args.pixels, args.batch)
+
+    def tell(number: int, seconds: float) -> None:
+        print(f"step {number}: {seconds:.3f} s", file=sys.stderr)
+
+    if handle is None:
+        report = resident_steps(unet, arguments, args.steps, tell)
+    else:
+        steps = streamed_steps(unet, handle, arguments, args.steps, tell)
+        assert steps.finite
+        report = {
+            "step_seconds": [round(seconds, 3) for seconds in steps.seconds],
+            "result_std": round(steps.spread, 4),
+            "result_sha256": steps.digest,
+            "device_nbytes": steps.device_nbytes,
+            "streamed_nbytes_per_step": steps.streamed_nbytes,
+            "stall_shares": [round(step.stall_share, 4) for step in steps.stats],
+            "load_seconds": [round(step.work.load_seconds, 2) for step in steps.stats],
+            "most_waited": [(name, round(seconds, 3)) for name, seconds in steps.most_waited],
         }
         handle.close()
+    report = {
+        "weights": args.weights.name,
+        "ready_seconds": round(loaded, 2),
+        "peak_resident_nbytes": peak_resident_nbytes(),
+        "resident_nbytes_before": before,
+    } | report
     print(json.dumps(report, indent=1))
     return 0
 

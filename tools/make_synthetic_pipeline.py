@@ -14,7 +14,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,13 @@ def made(part: str, shapes: dict[str, tuple[int, ...]], seed: int) -> Iterator[t
         yield key, np.float16(0.02 * math.sqrt(shape[-1])) * tensor if "embedding" in key else tensor
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="a directory; made if it isn't there")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--configs", type=Path, default=CONFIGS, help="a pipeline's directory; default: SDXL's")
     parser.add_argument("--unet-config", type=Path, default=UNET_CONFIG)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
         parser.error(f"{args.output} is there and isn't an empty directory")

@@ -21,7 +21,7 @@ import shutil
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +83,13 @@ def made_with_progress(shapes: dict[str, tuple[int, ...]], weights: str, seed: i
             progress.advance(task, math.prod(shape))
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="a .lzr2 or .safetensors file")
     parser.add_argument("--weights", choices=["lattice", "gaussian"], default="lattice")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", type=Path, default=SDXL_CONFIG, help="a U-Net's config.json; default: SDXL's")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     if args.output.suffix not in (".lzr2", ".safetensors"):
         parser.error("the output's name ends in .lzr2 or .safetensors")

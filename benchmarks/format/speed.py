@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import lzr2
-from benchmarks.format import baseline, cases
+from benchmarks.format import cases
+from streamer.bench import plain_decode
 
 Case = tuple[Callable[[], object], int]
 GB = 1e9
@@ -54,7 +55,7 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
                 return lambda: lzr2.decode_inflated_into(inflated, out, threads=threads)
 
             timed |= {
-                f"{name}: plain numpy": (lambda data=data, record=record: baseline.decode(data, record), n),
+                f"{name}: plain numpy": (lambda data=data, record=record: plain_decode.decode(data, record), n),
                 f"{name}: one thread": (one(file, out, 1), n),
                 f"{name}: two threads, one tensor": (one(file, out, 2), n),
                 f"{name}: two threads, two tensors": (both, 2 * n),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,21 +17,28 @@ from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
 from streamer.models.pipeline import Request
 
-TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic_pipeline.py"
-
-
-def make(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    small = ["--configs", str(demo_directory()), "--unet-config", str(demo_directory() / "unet" / "config.json")]
-    return subprocess.run(
-        [sys.executable, str(TOOL), str(path), *small, *arguments], capture_output=True, text=True, check=False
-    )
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def tool() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(TOOLS))
+    try:
+        yield importlib.import_module("make_synthetic_pipeline")
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+def make(tool: ModuleType, path: Path, *arguments: str) -> int:
+    small = ["--configs", str(demo_directory()), "--unet-config", str(demo_directory() / "unet" / "config.json")]
+    done: int = tool.main([str(path), *small, *arguments])
+    return done
+
+
+@pytest.fixture(scope="module")
+def made(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synthetic") / "pipeline"
-    done = make(path)
-    assert done.returncode == 0, done.stderr
+    assert make(tool, path) == 0
     return path
 
 
@@ -47,30 +56,25 @@ def test_keys_are_those_of_published_files_and_weights_are_sane(made):
     assert all(tensor.std() > 0 for tensor in tensors.values())
 
 
-def test_the_same_again_for_the_same_seed_and_another_for_another(made, tmp_path):
+def test_the_same_again_for_the_same_seed_and_another_for_another(tool, made, tmp_path):
     file = Path("vae") / "diffusion_pytorch_model.safetensors"
-    make(tmp_path / "same")
-    make(tmp_path / "other", "--seed", "1")
+    make(tool, tmp_path / "same")
+    make(tool, tmp_path / "other", "--seed", "1")
     assert (tmp_path / "same" / file).read_bytes() == (made / file).read_bytes()
     assert (tmp_path / "other" / file).read_bytes() != (made / file).read_bytes()
 
 
-def test_what_is_there_is_not_touched(made):
+def test_what_is_there_is_not_touched(tool, made, capsys):
     before = sorted(made.rglob("*"))
-    done = make(made)
-    assert done.returncode == 2
-    assert "isn't an empty directory" in done.stderr
+    with pytest.raises(SystemExit, match="2"):
+        make(tool, made)
+    assert "isn't an empty directory" in capsys.readouterr().err
     assert sorted(made.rglob("*")) == before
 
 
-def test_the_full_size_is_sdxls():
+def test_the_full_size_is_sdxls(tool):
     published = {"text_encoder": 123_060_480, "text_encoder_2": 694_659_840, "vae": 83_653_863}  # parameters
-    sys.path.insert(0, str(TOOL.parent))
-    try:
-        from make_synthetic_pipeline import CONFIGS, empty_part
-    finally:
-        sys.path.pop(0)
-    index = json.loads((CONFIGS / "model_index.json").read_text("utf-8"))
+    index = json.loads((tool.CONFIGS / "model_index.json").read_text("utf-8"))
     for part, count in published.items():
-        config = json.loads((CONFIGS / part / "config.json").read_text("utf-8"))
-        assert sum(parameter.numel() for parameter in empty_part(part, config, index).parameters()) == count
+        config = json.loads((tool.CONFIGS / part / "config.json").read_text("utf-8"))
+        assert sum(parameter.numel() for parameter in tool.empty_part(part, config, index).parameters()) == count

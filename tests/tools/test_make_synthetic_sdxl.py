@@ -24,20 +24,26 @@ TOOL = Path(__file__).parents[2] / "tools" / "make_synthetic_sdxl.py"
 SMALL = demo_directory() / "unet" / "config.json"
 
 
-def make(path: Path, *arguments: str, config: Path = SMALL) -> str:
-    done = subprocess.run(
-        [sys.executable, str(TOOL), str(path), "--config", str(config), *arguments], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_synthetic_sdxl", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def make(tool: ModuleType, path: Path, *arguments: str) -> None:
+    assert tool.main([str(path), "--config", str(SMALL), *arguments]) == 0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("synthetic")
     for weights in ("lattice", "gaussian"):
         for kind in ("lzr2", "safetensors"):
-            make(path / f"{weights}.{kind}", "--weights", weights)
+            make(tool, path / f"{weights}.{kind}", "--weights", weights)
     return path
 
 
@@ -73,8 +79,8 @@ def test_a_forward_is_finite_and_of_order_one(folder, weights):
     assert 0.05 < result.std() < 5
 
 
-def test_another_seed_gives_other_weights(folder, tmp_path):
-    make(tmp_path / "other.safetensors", "--seed", "1")
+def test_another_seed_gives_other_weights(tool, folder, tmp_path):
+    make(tool, tmp_path / "other.safetensors", "--seed", "1")
     other, first = (
         load_file(path)["conv_in.weight"] for path in (tmp_path / "other.safetensors", folder / "lattice.safetensors")
     )
@@ -89,21 +95,12 @@ def test_another_seed_gives_other_weights(folder, tmp_path):
         (["w.lzr2", "--config", "no.json"], "is not a file"),
     ],
 )
-def test_what_cannot_be_done_is_told(tmp_path, arguments, told):
-    done = subprocess.run([sys.executable, str(TOOL), *arguments], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert told in done.stderr
+def test_what_cannot_be_done_is_told(tool, tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        tool.main(arguments)
+    assert told in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_synthetic_sdxl", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_full_size_is_that_of_the_published_model(tool):
@@ -116,12 +113,9 @@ def test_full_size_is_that_of_the_published_model(tool):
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tool, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        sys, "argv", ["tool", str(tmp_path / "w.lzr2"), "--weights", "gaussian", "--config", str(SMALL)]
-    )
     monkeypatch.setattr(tool.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(SystemExit, match="2"):
-        tool.main()
+        tool.main([str(tmp_path / "w.lzr2"), "--weights", "gaussian", "--config", str(SMALL)])
     assert "1,000 bytes free; up to 8" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
@@ -138,9 +132,8 @@ def test_an_interrupted_run_leaves_what_was_there(tool, tmp_path, monkeypatch, k
         return make_tensor(key, *rest)
 
     monkeypatch.setattr(tool, "make_tensor", interrupted)
-    monkeypatch.setattr(sys, "argv", ["tool", str(path), "--config", str(SMALL)])
     with pytest.raises(KeyboardInterrupt):
-        tool.main()
+        tool.main([str(path), "--config", str(SMALL)])
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == b"before"
 
@@ -164,7 +157,8 @@ def test_a_lattice_row_has_three_values_but_for_one_in_a_hundred(tool):
 
 @pytest.mark.slow
 def test_full_size_within_its_memory_and_one_forward_within_three_gigabytes(tmp_path):
-    said = make(tmp_path / "sdxl.lzr2", config=sdxl_unet_config())
+    command = [sys.executable, str(TOOL), str(tmp_path / "sdxl.lzr2"), "--config", str(sdxl_unet_config())]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "1,680 tensors, 2,567,463,684 weights" in said
     assert float(said.split("at most ")[1].split(" GB")[0]) < 1.5
     benchmark = TOOL.parents[1] / "benchmarks" / "stream_forward.py"

@@ -1,0 +1,1 @@
+"""What is measured, and with what it is compared. Not part of the package."""

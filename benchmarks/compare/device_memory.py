@@ -1,0 +1,33 @@
+"""The most memory that a CUDA device gave out meanwhile, as its driver counts it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+
+
+class DeviceMemory:
+    """Watches from now until it is stopped; everything on the device counts, beyond what was there at first."""
+
+    def __init__(self) -> None:
+        query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        self._before = int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) << 20
+        self._peak = self._before
+        self._smi = subprocess.Popen([*query, "--loop-ms=50"], stdout=subprocess.PIPE, text=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        assert self._smi.stdout is not None
+        for line in self._smi.stdout:
+            if line.strip().isdecimal():
+                self._peak = max(self._peak, int(line) << 20)
+
+    def stop(self) -> int:
+        """Bytes: the peak."""
+        self._smi.kill()
+        self._smi.wait()
+        self._listener.join()
+        if self._smi.stdout is not None:
+            self._smi.stdout.close()
+        return self._peak - self._before

@@ -1,0 +1,85 @@
+"""What a result was measured on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "transformers", "numpy", "mmgp")
+
+
+def machine(folder: Path, device: str) -> dict[str, Any]:
+    """Processor, memory, storage of the folder, device and versions; what can't be known is None.
+
+    Args:
+        folder: where the weights are.
+        device: ``cpu`` or ``cuda``.
+    """
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_nbytes": _memory_nbytes(),
+        "storage": _storage(folder),
+        "device": _gpu() if device == "cuda" else "the processor",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                virtual = " (virtual machine)" if _is_virtual() else ""
+                return line.partition(":")[2].strip() + virtual
+    return platform.processor() or platform.machine()
+
+
+def _is_virtual() -> bool:
+    with contextlib.suppress(OSError):
+        return " hypervisor" in Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    return False
+
+
+def _memory_nbytes() -> int | None:
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _storage(folder: Path) -> str | None:
+    """The file system's type, and of a local disk whether it spins."""
+    best: tuple[int, str, str] = (0, "", "")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines():
+            source, mount, kind = line.split()[:3]
+            if folder.resolve().is_relative_to(mount) and len(mount) >= best[0]:
+                best = (len(mount), source, kind)
+    if not best[2]:
+        return None
+    disk = Path(best[1]).name
+    with contextlib.suppress(OSError):
+        spins = Path(f"/sys/class/block/{disk}/queue/rotational").read_text("ascii").strip()
+        if disk.startswith("vd"):
+            return f"{best[2]} on a virtual disk"
+        return f"{best[2]} on {'a disk that spins' if spins == '1' else 'a disk that does not spin'}"
+    return best[2]
+
+
+def _gpu() -> str | None:
+    query = ["nvidia-smi", "--id=0", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+def _version(name: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
+    return None

@@ -1,0 +1,64 @@
+"""The files of the U-Net that is compared: given for the full-size one, made for the demo's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.compare.runtimes import GAUSSIAN, LATTICE, Runtime
+
+_ROOT = Path(__file__).parents[2]
+_MODELS = _ROOT / "streamer" / "models"
+CONFIGS = {
+    "full": _MODELS / "sdxl" / "unet" / "config.json",
+    "demo": _MODELS / "demo" / "pipeline" / "unet" / "config.json",
+}
+_MAKER = _ROOT / "tools" / "make_synthetic_sdxl.py"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where the files are.
+
+    Attributes:
+        config: of the U-Net.
+        folder: with ``lattice`` and ``gaussian``, each as ``.lzr2`` and ``.safetensors``.
+        models: a folder for directories in diffusers layout that link to them.
+    """
+
+    config: Path
+    folder: Path
+    models: Path
+
+    def weights(self, runtime: Runtime) -> Path:
+        """The file that this project's U-Net streams from."""
+        return self.folder / f"{runtime.weights}{runtime.container}"
+
+    def model(self, runtime: Runtime) -> Path:
+        """A directory from which diffusers loads this set of weights."""
+        directory = self.models / runtime.weights
+        if not directory.is_dir():
+            directory.mkdir(parents=True)
+            (directory / "config.json").write_bytes(self.config.read_bytes())
+            weights = directory / "diffusion_pytorch_model.safetensors"
+            weights.symlink_to((self.folder / f"{runtime.weights}.safetensors").resolve())
+        return directory
+
+    def missing(self, runtime: Runtime) -> list[str]:
+        """Names of the files that this runtime needs and that aren't there."""
+        suffixes = {runtime.container} if runtime.kind == "this project" else {".safetensors"}
+        names = [f"{runtime.weights}{suffix}" for suffix in sorted(suffixes)]
+        return [name for name in names if not (self.folder / name).is_file()]
+
+
+def make_files(config: Path, folder: Path) -> None:
+    """Writes those of the four files that aren't there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for weights in (LATTICE, GAUSSIAN):
+        for suffix in (".lzr2", ".safetensors"):
+            path = folder / f"{weights}{suffix}"
+            if not path.is_file():
+                command = [sys.executable, str(_MAKER), str(path), "--weights", weights, "--config", str(config)]
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,126 @@
+"""A result as Markdown: the whole table, and the short one for the README. Needs nothing but Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.compare.summary import Row, Spread
+
+Column = tuple[str, Callable[[Row], str]]
+UNKNOWN = "–"
+
+
+def whole_table(result: Mapping[str, Any]) -> str:
+    """Every column, what couldn't be run and why, the goals, and how it was measured."""
+    rows = [Row.from_json(told) for told in result["rows"]]
+    columns: list[Column] = [
+        ("seconds a step", lambda row: _seconds(row.step_seconds)),
+        ("to resident", lambda row: _ratio(row.against_resident)),
+        ("first step after", lambda row: _seconds(row.first_step_seconds)),
+        ("loaded after", lambda row: _seconds(row.ready_seconds)),
+        ("peak memory", lambda row: size(row.peak_nbytes)),
+        ("without pages of files", lambda row: size(row.own_nbytes)),
+        ("peak in steps", lambda row: size(row.steps_peak_nbytes)),
+        ("peak on the device", lambda row: size(row.device_nbytes)),
+        ("its files in the page cache", lambda row: size(row.cached_nbytes)),
+        ("read from disk a step", lambda row: size(row.read_nbytes)),
+        ("a step with nothing cached", lambda row: _seconds(row.cold_step_seconds)),
+        ("read from disk then", lambda row: size(row.cold_read_nbytes)),
+        ("equal to resident", _yes),
+    ]
+    parts = [f"# {_title(result)}", _how(result), _markdown(rows, columns)]
+    if result["not_run"]:
+        parts.append(
+            "Not run here:\n\n" + "\n".join(f"- {each['name']}: {each['reason']}" for each in result["not_run"])
+        )
+    met = {True: "met", False: "not met", None: "not known"}
+    goals = [f"- {met[each['met']]}: {each['goal']} ({each['why']})" for each in result["verdicts"]]
+    if goals:
+        parts.append("Goals:\n\n" + "\n".join(goals))
+    return "\n\n".join(parts) + "\n"
+
+
+def readme_table(result: Mapping[str, Any]) -> str:
+    """The columns that decide, what couldn't be run, and where it was measured."""
+    rows = [Row.from_json(told) for told in result["rows"]]
+    with_device = any(row.device_nbytes is not None for row in rows)
+    memory: Column = ("peak memory of the process", lambda row: size(row.peak_nbytes))
+    device: list[Column] = [("peak on the device", lambda row: size(row.device_nbytes))] if with_device else []
+    columns: list[Column] = [
+        ("a step, resident = 1", lambda row: _ratio(row.against_resident)),
+        ("first step done after", lambda row: _short_seconds(row.first_step_seconds)),
+        memory,
+        *device,
+        ("a step with no file cached", lambda row: _short_seconds(row.cold_step_seconds)),
+        ("read from disk then", lambda row: size(row.cold_read_nbytes)),
+        ("same result", _yes),
+    ]
+    parts = [_markdown(rows, columns)]
+    if result["not_run"]:
+        names = ", ".join(each["name"] for each in result["not_run"])
+        parts.append(f"Can't run on that machine: {names}.")
+    parts.append(_how(result))
+    return "\n\n".join(parts) + "\n"
+
+
+def size(nbytes: float | None) -> str:
+    """Decimal units with two or three digits."""
+    if nbytes is None:
+        return UNKNOWN
+    value = float(nbytes)
+    for unit in ("B", "KB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def _title(result: Mapping[str, Any]) -> str:
+    model = {"full": "The full-size SDXL U-Net", "demo": "The demo's U-Net"}[result["model"]["name"]]
+    return f"{model} under every runtime"
+
+
+def _how(result: Mapping[str, Any]) -> str:
+    model, machine = result["model"], result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    start = "with no file in the page cache" if result["cold_start"] else "with files in the page cache"
+    return (
+        f"Measured {result['date']} on {machine['processor']}, {machine['cores']} cores, "
+        f"{result['threads']} threads, {size(machine['memory_nbytes'])} of memory, {machine['storage']}, "
+        f"device: {machine['device']}; {versions}. {model['weights']:,} synthetic weights, "
+        f"{model['pixels']} x {model['pixels']}, batch {model['batch']}, {model['compute']}. "
+        f"{result['rounds']} times each runtime had its turn, in a process of its own, started "
+        f"{start}. Medians (least to most). `{result['command']}`"
+    )
+
+
+def _markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    lines = ["| | " + " | ".join(name for name, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row in rows:
+        name = f"**{row.name}**" if row.kind == "this project" else row.name
+        lines.append(f"| {name} | " + " | ".join(show(row) for _, show in columns) + " |")
+    return "\n".join(lines)
+
+
+def _seconds(spread: Spread | None) -> str:
+    if spread is None:
+        return UNKNOWN
+    return f"{spread.median:.3g} s ({spread.low:.3g} to {spread.high:.3g})"
+
+
+def _short_seconds(spread: Spread | None) -> str:
+    return UNKNOWN if spread is None else f"{spread.median:.3g} s"
+
+
+def _ratio(spread: Spread | None) -> str:
+    if spread is None:
+        return UNKNOWN
+    if spread.low == spread.high == 1:
+        return "1"
+    return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+
+
+def _yes(row: Row) -> str:
+    by = "" if row.largest_difference is None else f", by up to {row.largest_difference:.0e}"
+    return {True: "yes", False: f"**no**{by}", None: UNKNOWN}[row.equal]

@@ -1,0 +1,110 @@
+"""Whether the goals are met by these rows; each answer names the rows that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.compare.summary import Row
+
+LESS_MEMORY, MOST_TIME = 4.0, 1.15
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One goal.
+
+    Attributes:
+        goal: in words.
+        met: whether it is; None if these rows can't tell.
+        why: what it rests on.
+    """
+
+    goal: str
+    met: bool | None
+    why: str
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """Of all goals, over this project's rows: each must be met by at least one, but the results by all."""
+    return [_faster_than_peers(rows), _little_memory(rows), _first_step(rows), _equal(rows)]
+
+
+def _memory(row: Row) -> int:
+    """Of the device where there is one, else of the process."""
+    return row.peak_nbytes if row.device_nbytes is None else row.device_nbytes
+
+
+def _kinds(rows: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row]]:
+    ours = [row for row in rows if row.kind == "this project"]
+    peers = [row for row in rows if row.kind == "peer"]
+    return ours, peers, [row for row in rows if row.kind == "resident"]
+
+
+def _faster_than_peers(rows: Sequence[Row]) -> Verdict:
+    goal = "each offload peer is slower than a row of this project that uses at most as much memory"
+    ours, peers, _ = _kinds(rows)
+    if not ours or not peers:
+        return Verdict(goal, None, "rows are missing")
+    unbeaten = []
+    for peer in peers:
+        within = [row for row in ours if _memory(row) <= _memory(peer)]
+        if not within:
+            unbeaten.append(f"{peer.name}: uses less memory than every row of this project")
+        elif (best := min(within, key=_time)).step_seconds.median >= peer.step_seconds.median:
+            unbeaten.append(f"{peer.name}: {_times(peer)}, {best.name}: {_times(best)}")
+    return Verdict(goal, not unbeaten, "; ".join(unbeaten) or f"{len(peers)} peers")
+
+
+def _time(row: Row) -> float:
+    return row.step_seconds.median
+
+
+def _times(row: Row) -> str:
+    return f"{row.step_seconds.median:.3g} s a step in {_memory(row) / 1e9:.3g} GB"
+
+
+def _little_memory(rows: Sequence[Row]) -> Verdict:
+    goal = f"at least {LESS_MEMORY:.0f} times less peak memory than resident, at most {MOST_TIME} times its time"
+    ours, _, residents = _kinds(rows)
+    if not ours or not residents:
+        return Verdict(goal, None, "rows are missing")
+    shown = []
+    met = False
+    for row in ours:
+        if row.against_resident is not None:
+            less = min(_times_less(residents[0], row))
+            met |= less >= LESS_MEMORY and row.against_resident.median <= MOST_TIME
+            shown.append(f"{row.name}: {less:.1f} times less, {row.against_resident.median:.2f} times as long")
+    return Verdict(goal, met, "; ".join(shown))
+
+
+def _times_less(resident: Row, row: Row) -> list[float]:
+    """By every count: on a CPU with and without pages of files, which the system could take back."""
+    by_count = [_memory(resident) / max(1, _memory(row))]
+    if row.device_nbytes is None:
+        by_count.append(resident.own_nbytes / max(1, row.own_nbytes))
+    return by_count
+
+
+def _first_step(rows: Sequence[Row]) -> Verdict:
+    goal = "the first step is done before any peer has loaded its model"
+    ours, peers, _ = _kinds(rows)
+    if not ours or not peers:
+        return Verdict(goal, None, "rows are missing")
+    earliest = min(peers, key=lambda row: row.ready_seconds.median)
+    first = min(ours, key=lambda row: row.first_step_seconds.median)
+    why = (
+        f"{first.name}: first step after {first.first_step_seconds.median:.1f} s; "
+        f"{earliest.name}: loaded after {earliest.ready_seconds.median:.1f} s"
+    )
+    return Verdict(goal, first.first_step_seconds.median < earliest.ready_seconds.median, why)
+
+
+def _equal(rows: Sequence[Row]) -> Verdict:
+    goal = "all results of this project equal those of the weights loaded whole, bit for bit"
+    ours, _, _ = _kinds(rows)
+    if not ours or any(row.equal is None for row in ours):
+        return Verdict(goal, None, "rows are missing")
+    differing = [row.name for row in ours if not row.equal]
+    return Verdict(goal, not differing, "; ".join(differing) or f"{len(ours)} rows")

@@ -1,0 +1,143 @@
+"""Runs one child and watches it from outside: when it said what, and how much memory the system gave it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.compare import counters
+from benchmarks.compare.child import MARK
+from benchmarks.compare.device_memory import DeviceMemory
+
+SAMPLE_SECONDS = 0.02
+_REASON_LENGTH = 400
+
+
+@dataclass
+class Watched:
+    """What was seen of a child.
+
+    Attributes:
+        marks: what it told, each with ``at``, seconds since it was started.
+        peak_load_nbytes: most bytes resident before it was ready.
+        peak_steps_nbytes: most bytes resident from then on.
+        own_load_nbytes: of the bytes resident before it was ready, the most that weren't pages of files.
+        own_steps_nbytes: the same from then on.
+        device_nbytes: the most that the device had taken beyond what it had before; None without one.
+        reason: why it ended early; empty if it didn't.
+    """
+
+    marks: list[dict[str, Any]] = field(default_factory=list)
+    peak_load_nbytes: int = 0
+    peak_steps_nbytes: int = 0
+    own_load_nbytes: int = 0
+    own_steps_nbytes: int = 0
+    device_nbytes: int | None = None
+    reason: str = ""
+
+    def first(self, what: str) -> dict[str, Any] | None:
+        """The first mark of this kind."""
+        return next((mark for mark in self.marks if mark["what"] == what), None)
+
+    def all(self, what: str) -> list[dict[str, Any]]:
+        """The marks of this kind, in order."""
+        return [mark for mark in self.marks if mark["what"] == what]
+
+
+def watch(
+    command: Sequence[str], environment: Mapping[str, str], timeout_seconds: float, on_cuda: bool = False
+) -> Watched:
+    """Runs the command to its end, or kills it when its time is over.
+
+    Args:
+        command: of the child.
+        environment: all of it.
+        timeout_seconds: for the whole child.
+        on_cuda: watch the device's memory too.
+    """
+    seen = Watched()
+    device = DeviceMemory() if on_cuda else None
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        started = time.perf_counter()
+        child = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=complaints, text=True)
+        listener = threading.Thread(target=_listen, args=(child, started, seen), daemon=True)
+        listener.start()
+        try:
+            late = _sample_until_end(child, started + timeout_seconds, seen)
+        finally:
+            child.kill()
+            child.wait()
+            listener.join()
+            if child.stdout is not None:
+                child.stdout.close()
+            seen.device_nbytes = device.stop() if device is not None else None
+        complaints.seek(0)
+        seen.reason = _reason(child.returncode, late, timeout_seconds, complaints.read(), seen)
+    _add_peaks_told(seen)
+    return seen
+
+
+def _listen(child: subprocess.Popen[str], started: float, seen: Watched) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if line.startswith(MARK):
+            seen.marks.append({"at": time.perf_counter() - started, **json.loads(line[len(MARK) :])})
+
+
+def _sample_until_end(child: subprocess.Popen[str], end: float, seen: Watched) -> bool:
+    """Whether its time was over first."""
+    while child.poll() is None:
+        if time.perf_counter() > end:
+            return True
+        ready = seen.first("ready") is not None
+        now = counters.memory(child.pid)
+        resident, own = now.get("VmRSS", 0), now.get("RssAnon", 0)
+        if ready:
+            seen.peak_steps_nbytes = max(seen.peak_steps_nbytes, resident)
+            seen.own_steps_nbytes = max(seen.own_steps_nbytes, own)
+        else:
+            seen.peak_load_nbytes = max(seen.peak_load_nbytes, resident)
+            seen.own_load_nbytes = max(seen.own_load_nbytes, own)
+        time.sleep(SAMPLE_SECONDS)
+    return False
+
+
+def _add_peaks_told(seen: Watched) -> None:
+    """The system's own peaks see what falls between two samples."""
+    for mark in seen.marks:
+        peak = mark.get("memory", {}).get("VmHWM", 0)
+        if mark["what"] == "ready":
+            seen.peak_load_nbytes = max(seen.peak_load_nbytes, peak)
+        elif (ready := seen.first("ready")) is not None and ready.get("peak_is_anew"):
+            seen.peak_steps_nbytes = max(seen.peak_steps_nbytes, peak)
+
+
+def _reason(code: int, late: bool, timeout_seconds: float, complaints: str, seen: Watched) -> str:
+    if late:
+        return f"not done after {timeout_seconds:.0f} s"
+    if seen.first("done") is not None:
+        return ""
+    if code < 0:
+        return f"ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    return _last_error(complaints) or f"ended with exit code {code}"
+
+
+def _last_error(complaints: str) -> str:
+    """What a traceback ends with, which may be several lines; without a traceback the last line."""
+    lines = [line for line in complaints.splitlines() if line.strip()]
+    indented = [n for n, line in enumerate(lines) if line[0].isspace()]
+    first = indented[-1] + 1 if indented else len(lines) - 1
+    told = " ".join(line.strip() for line in lines[max(0, min(first, len(lines) - 1)) :])
+    return told if len(told) <= _REASON_LENGTH else told[:_REASON_LENGTH] + " ..."
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module with this Python."""
+    return [sys.executable, "-m", module, *arguments]

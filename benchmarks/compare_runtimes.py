@@ -1,0 +1,249 @@
+"""One U-Net under every runtime that could carry it, on this machine, in one run: speed, memory, disk, results.
+
+    python -m benchmarks.compare_runtimes --model demo
+    python -m benchmarks.compare_runtimes --model full --folder sdxl/ --budgets 1GB 2GB 4GB --rounds 3
+
+For the full size the folder has lattice.lzr2, lattice.safetensors, gaussian.lzr2 and gaussian.safetensors, made by
+tools/make_synthetic_sdxl.py; each runtime whose file isn't there is listed as not run. For the demo they are made.
+
+In each round every runtime has its turn, in a process of its own: it loads the weights as its users would, and makes
+steps with the same inputs. Between rounds the order is reversed. The resident one has a turn after every few others,
+and a step's time is compared with its turns just before and after: a machine that others use too changes within
+minutes. Memory is what the system counted (Linux), resident pages of files included and apart; the page cache that a
+runtime leans on beyond that is stated too, and a step with its files taken out of it. Environment variables of threads
+are the same for all. The peers' memory is compared over the whole life of the process, which includes loading.
+
+Writes NAME.json, NAME.md and NAME.svg into --output; the JSON anew after each process, so that an ended run isn't lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.compare import page_cache, plot, summary, table, verdict
+from benchmarks.compare.machine import machine
+from benchmarks.compare.model_files import CONFIGS, ModelFiles, make_files
+from benchmarks.compare.runtimes import Runtime, all_runtimes
+from benchmarks.compare.setting import Setting
+from benchmarks.compare.watch import Watched, python, watch
+
+ROOT = Path(__file__).parents[1]
+BUDGETS = {"full": ["1GB", "2GB", "4GB"], "demo": ["8MB", "16MB", "32MB"]}
+PIXELS = {"full": 512, "demo": 128}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare_runtimes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", choices=sorted(CONFIGS), default="demo")
+    parser.add_argument("--folder", type=Path, help="with the four files of weights; for the demo they are made there")
+    parser.add_argument("--budgets", nargs="+", help="of this project: 1GB, or with a host budget 1GB/6GB")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--resident-every", type=int, default=6, help="turns after which the resident one has another")
+    parser.add_argument("--steps", type=int, default=3, help="of each process; the first isn't counted")
+    parser.add_argument("--cold-steps", type=int, default=1, help="more, with the files taken out of the page cache")
+    parser.add_argument("--pixels", type=int, default=None)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=None, help="default: as many as processors")
+    parser.add_argument("--only", default="", help="regular expression: names to run, besides resident")
+    parser.add_argument("--skip", default="", help="regular expression: names to leave out; they are listed as not run")
+    parser.add_argument("--warm-start", action="store_true", help="leave files in the page cache before each process")
+    parser.add_argument("--timeout", type=float, default=1800, help="seconds for each process")
+    parser.add_argument("--scratch", type=Path, default=None, help="folder for what runtimes write to disk")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument(
+        "--name", default=None, help="of the files written; default: the model, the device and the date"
+    )
+    args = parser.parse_args(arguments)
+    if args.model == "full" and args.folder is None:
+        parser.error("--model full needs --folder: make the files with tools/make_synthetic_sdxl.py")
+    if args.resident_every < 1:
+        parser.error("the resident one has to have its turn: --resident-every is 1 or more")
+    if args.rounds < 1 or args.steps < 2:
+        parser.error("at least one round of two steps is needed: the first step isn't counted")
+    return args
+
+
+def chosen(args: argparse.Namespace) -> list[Runtime]:
+    """Those asked for; the resident ones always, for the others are compared with them."""
+    runtimes = all_runtimes(args.budgets or BUDGETS[args.model])
+    return [
+        each
+        for each in runtimes
+        if (each.kind != "peer" and each.kind != "this project") or re.search(args.only, each.name)
+    ]
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The same for every runtime."""
+    return os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "GOMP_SPINCOUNT": "5000",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
+
+
+def run_one(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scratch: Path, threads: int) -> Watched:
+    """One process, or why there is none."""
+    if args.skip and re.search(args.skip, runtime.name):
+        return Watched(reason=f"left out by --skip {args.skip}")
+    if missing := files.missing(runtime):
+        return Watched(reason=f"there is no {', '.join(missing)}")
+    needed = runtime.disk_copies * 2 * (files.folder / "lattice.safetensors").stat().st_size
+    if needed > (free := shutil.disk_usage(scratch).free):
+        return Watched(reason=f"it writes {table.size(needed)}, and {table.size(free)} are free on the disk")
+    is_reference = runtime.kind == "reference"
+    with tempfile.TemporaryDirectory(dir=scratch) as own:
+        setting = Setting(
+            runtime.builder,
+            runtime.options,
+            files.model(runtime),
+            files.weights(runtime),
+            Path(own),
+            scratch / f"{runtime.weights}.result",
+            args.device,
+            args.pixels or PIXELS[args.model],
+            args.batch,
+            1 if is_reference else args.steps,
+            0 if is_reference else args.cold_steps,
+        )
+        if not args.warm_start:
+            page_cache.drop(page_cache.files_below(files.weights(runtime), files.model(runtime)))
+        command = python("benchmarks.compare.child", setting.to_json())
+        return watch(command, environment(threads), args.timeout, on_cuda=args.device == "cuda")
+
+
+def warm_up(args: argparse.Namespace, runtimes: list[Runtime], files: ModelFiles, scratch: Path, threads: int) -> None:
+    """A machine's first run compiles decoders, which would be measured with whoever comes first."""
+    ours = next((each for each in runtimes if each.kind == "this project" and not files.missing(each)), None)
+    if ours is not None:
+        run_one(ours, argparse.Namespace(**vars(args) | {"steps": 1, "cold_steps": 0}), files, scratch, threads)
+
+
+def result_of(
+    args: argparse.Namespace, runtimes: list[Runtime], records: list[dict[str, Any]], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """All that is written."""
+    rows = summary.rows(runtimes, records)
+    return facts | {
+        "rows": [row.to_json() for row in rows],
+        "not_run": summary.not_run(runtimes, records),
+        # The goals are for the full size: beside the demo's weights the libraries are what takes memory.
+        "verdicts": [asdict(each) for each in verdict.verdicts(rows)] if args.model == "full" else [],
+        "runs": records,
+    }
+
+
+def write(result: dict[str, Any], output: Path, name: str) -> None:
+    """The three files; each is whole or as before."""
+    output.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "json": json.dumps(result, indent=1) + "\n",
+        "md": table.whole_table(result),
+        "svg": plot.plot(result),
+    }
+    for suffix, text in texts.items():
+        part = output / f".{name}.{suffix}.part"
+        part.write_text(text, "utf-8")
+        part.replace(output / f"{name}.{suffix}")
+
+
+def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, threads: int) -> dict[str, Any]:
+    """What doesn't depend on any child."""
+    places = {str(path): f"{path.name}/" for path in (args.folder, args.scratch, args.output) if path is not None}
+    given = shlex.join(places.get(each.rstrip("/"), each) for each in arguments)
+    return {
+        "format": 1,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "command": f"python -m benchmarks.compare_runtimes {given}".strip(),
+        "machine": machine(files.folder, args.device),
+        "model": {
+            "name": args.model,
+            "weights": _count(files),
+            "pixels": args.pixels or PIXELS[args.model],
+            "batch": args.batch,
+            "compute": "float32" if args.device == "cpu" else "float16",
+        },
+        "threads": threads,
+        "rounds": args.rounds,
+        "steps": args.steps,
+        "cold_start": not args.warm_start,
+    }
+
+
+def _count(files: ModelFiles) -> int:
+    """Of weights: all tensors are float16."""
+    path = files.folder / "lattice.safetensors"
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return (path.stat().st_size - 8 - header) // 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = args.threads or int(os.environ.get("OMP_NUM_THREADS", processors))
+    with tempfile.TemporaryDirectory(prefix="compare-", dir=args.scratch) as made:
+        scratch = Path(made)
+        folder = args.folder or scratch / "weights"
+        if args.model == "demo":
+            make_files(CONFIGS["demo"], folder)
+        files = ModelFiles(CONFIGS[args.model], folder, scratch / "models")
+        runtimes = chosen(args)
+        facts = facts_of(args, sys.argv[1:] if arguments is None else arguments, files, threads)
+        name = args.name or f"{args.model}-{args.device}-{facts['date']}"
+        warm_up(args, runtimes, files, scratch, threads)
+        records: list[dict[str, Any]] = []
+
+        def run(runtime: Runtime, round_: int) -> None:
+            seen = run_one(runtime, args, files, scratch, threads)
+            records.append(summary.run_record(runtime, round_, seen))
+            print(f"round {round_ + 1}, {runtime.name}: {_told(records[-1])}", file=sys.stderr)
+            write(result_of(args, runtimes, records, facts), args.output, name)
+
+        resident, *others = runtimes
+        run(resident, 0)
+        for round_ in range(args.rounds):
+            for runtime in others if round_ % 2 == 0 else reversed(others):
+                earlier = [record for record in records if record["name"] == runtime.name]
+                if earlier and (runtime.kind == "reference" or all(record["reason"] for record in earlier)):
+                    continue
+                if summary.turns_since(resident, records) == args.resident_every:
+                    run(resident, round_)
+                run(runtime, round_)
+        if summary.turns_since(resident, records):
+            run(resident, args.rounds - 1)
+    print(table.whole_table(result_of(args, runtimes, records, facts)))
+    return 0
+
+
+def _told(record: dict[str, Any]) -> str:
+    if record["reason"]:
+        return record["reason"]
+    seconds = ", ".join(f"{step['seconds']:.3g}" for step in record["steps"])
+    peak = max(record["peak_load_nbytes"], record["peak_steps_nbytes"])
+    return f"steps of {seconds} s, {table.size(peak)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Speeds of the runtime: uploads and steps."""

@@ -1,0 +1,65 @@
+"""The goals, met and missed by made-up rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.compare.summary import rows, run_record
+from benchmarks.compare.verdict import verdicts
+from tests.benchmarks.compare.made_up import OURS, PEER, RESIDENT, child
+
+
+def judged(resident, peer, ours):
+    children = ((RESIDENT, resident), (PEER, peer), (OURS, ours))
+    runtimes = [runtime for runtime, _ in children]
+    found = verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]))
+    return [each.met for each in found]
+
+
+GOOD = {
+    "resident": child([1, 1], peak=1000),
+    "peer": child([2, 2], peak=500, ready=10),
+    "ours": child([1.1, 1.1], peak=250, own=200, ready=1),
+}
+
+
+def test_all_are_met():
+    assert judged(**GOOD) == [True, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("worse", "missed"),
+    [
+        ({"peer": child([1.05, 1.05], peak=500, ready=10)}, 0),
+        ({"peer": child([2, 2], peak=249, ready=10)}, 0),
+        ({"ours": child([1.16, 1.16], peak=250, own=200, ready=1)}, 1),
+        ({"ours": child([1.1, 1.1], peak=251, own=200, ready=1)}, 1),
+        ({"ours": child([1.1, 1.1], peak=250, own=201, ready=1)}, 1),
+        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=9)}, 2),
+        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=1, digest="other")}, 3),
+    ],
+    ids=[
+        "a faster peer",
+        "a smaller peer",
+        "too slow",
+        "too much memory",
+        "too much of its own",
+        "too late",
+        "another result",
+    ],
+)
+def test_each_is_missed_by_what_misses_it(worse, missed):
+    assert judged(**GOOD | worse) == [n != missed for n in range(4)]
+
+
+def test_on_a_device_its_memory_counts():
+    assert judged(
+        child([1, 1], peak=1, device=1000), child([2, 2], peak=1, device=500), child([1, 1], peak=99, device=100)
+    )[:2] == [True, True]
+    assert judged(
+        child([1, 1], peak=99, device=1000), child([2, 2], peak=99, device=50), child([1, 1], peak=1, device=300)
+    )[:2] == [False, False]
+
+
+def test_without_rows_nothing_is_claimed():
+    assert [each.met for each in verdicts([])] == [None] * 4

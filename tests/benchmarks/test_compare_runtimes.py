@@ -1,0 +1,145 @@
+"""The comparison: every runtime has its turn in every round, nothing is dropped, an ended run isn't lost."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from benchmarks import compare_runtimes
+from benchmarks.compare.runtimes import all_runtimes
+from tests.benchmarks.compare.made_up import child
+
+NO_GPU = "RuntimeError: there is no GPU"
+
+
+class Machine:
+    """Children that are made up; remembers whose turn it was."""
+
+    def __init__(self, monkeypatch, seen=lambda runtime: child()):
+        self.turns = []
+        self.seen = seen
+        monkeypatch.setattr(compare_runtimes, "run_one", self.run_one)
+        monkeypatch.setattr(compare_runtimes, "warm_up", lambda *_: None)
+        monkeypatch.setattr(compare_runtimes, "make_files", lambda config, folder: folder.mkdir(parents=True))
+
+    def run_one(self, runtime, *_):
+        self.turns.append(runtime.name)
+        return self.seen(runtime)
+
+
+def run(tmp_path, *more):
+    arguments = ["--output", str(tmp_path), "--scratch", str(tmp_path), "--name", "made-up", *more]
+    assert compare_runtimes.main(arguments) == 0
+    return json.loads((tmp_path / "made-up.json").read_text("utf-8"))
+
+
+def test_every_runtime_has_its_turn_in_each_round_and_the_order_is_reversed(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch)
+    run(tmp_path, "--rounds", "2", "--budgets", "16MB")
+    names = [runtime.name for runtime in all_runtimes(["16MB"])][1:]
+    again = [name for name in reversed(names) if "resident, " not in name]  # the reference is needed once
+    assert [turn for turn in machine.turns if turn != "resident"] == names + again
+
+
+def test_the_resident_one_is_first_and_last_and_has_a_turn_after_every_few(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch)
+    run(tmp_path, "--rounds", "2", "--budgets", "16MB", "--resident-every", "4")
+    places = [n for n, turn in enumerate(machine.turns) if turn == "resident"]
+    assert places[0] == 0
+    assert places[-1] == len(machine.turns) - 1
+    assert {b - a for a, b in itertools.pairwise(places[:-1])} == {5}
+
+
+def test_what_was_run_is_written_and_what_could_not_be_is_listed(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch, lambda r: child(reason=NO_GPU) if "model offload" in r.name else child())
+    found = run(tmp_path, "--rounds", "3", "--budgets", "16MB")
+    assert machine.turns.count("diffusers model offload") == 1  # it would fail again
+    assert found["not_run"] == [{"name": "diffusers model offload", "reason": NO_GPU}]
+    shown = {row["name"] for row in found["rows"]} | {each["name"] for each in found["not_run"]}
+    assert shown == {runtime.name for runtime in all_runtimes(["16MB"]) if runtime.kind != "reference"}
+    assert NO_GPU in (tmp_path / "made-up.md").read_text("utf-8")
+    assert (tmp_path / "made-up.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_only_chooses_and_resident_is_always_there(monkeypatch, tmp_path):
+    machine = Machine(monkeypatch)
+    run(tmp_path, "--rounds", "1", "--only", "cpu_offload")
+    assert machine.turns == ["resident", "resident, overlay-heavy weights", "accelerate cpu_offload", "resident"]
+
+
+def test_a_run_that_ends_early_leaves_what_was_measured(monkeypatch, tmp_path):
+    def seen(runtime):
+        if runtime.name == "diffusers model offload":
+            raise KeyboardInterrupt
+        return child()
+
+    Machine(monkeypatch, seen)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "--budgets", "16MB")
+    found = json.loads((tmp_path / "made-up.json").read_text("utf-8"))
+    assert found["rows"][0]["name"] == "resident"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".md", ".svg"]
+
+
+def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch, tmp_path):
+    Machine(monkeypatch)
+    found = run(tmp_path, "--rounds", "1", "--folder", str(tmp_path / "a" / "weights"), "--only", "nothing")
+    assert str(tmp_path) not in found["command"]
+    assert "--folder weights/" in found["command"]
+    assert str(tmp_path) not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--rounds", "0"], ["--steps", "1"], ["--resident-every", "0"], ["--model", "full"], ["--model", "other"]]
+)
+def test_what_cannot_be_measured_is_refused(wrong):
+    with pytest.raises(SystemExit):
+        compare_runtimes.parse(wrong)
+
+
+def test_what_is_left_out_or_has_no_file_or_no_room_says_so(tmp_path, monkeypatch):
+    from benchmarks.compare.model_files import CONFIGS, ModelFiles
+
+    files = ModelFiles(CONFIGS["demo"], tmp_path, tmp_path / "models")
+    by_builder = {runtime.builder: runtime for runtime in all_runtimes(["16MB"])}
+    args = compare_runtimes.parse(["--skip", "^mmgp"])
+
+    def reason(builder):
+        return compare_runtimes.run_one(by_builder[builder], args, files, tmp_path, 1).reason
+
+    assert reason("mmgp") == "left out by --skip ^mmgp"
+    assert reason("resident") == "there is no gaussian.safetensors"
+    (tmp_path / "lattice.safetensors").write_bytes(bytes(1000))
+    monkeypatch.setattr(compare_runtimes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1999}))
+    assert reason("disk_offload") == "it writes 2 KB, and 2 KB are free on the disk"
+
+
+def test_threads_are_the_same_for_all():
+    found = compare_runtimes.environment(3)
+    assert {found[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"3"}
+
+
+@pytest.mark.slow
+def test_the_demo_really(tmp_path):
+    arguments = [
+        "--rounds",
+        "1",
+        "--steps",
+        "2",
+        "--pixels",
+        "64",
+        "--budgets",
+        "16MB",
+        "--only",
+        "16MB|disk_offload|mmgp",
+    ]
+    found = run(tmp_path, *arguments)
+    rows = {row["name"]: row for row in found["rows"]}
+    ours = [row for row in found["rows"] if row["kind"] == "this project"]
+    assert len(ours) == 3
+    assert all(row["equal"] is True for row in [*ours, rows["resident"], rows["accelerate disk_offload"]])
+    assert all(row["peak_nbytes"] >= row["own_nbytes"] > 100e6 for row in found["rows"])
+    assert all(row["ready_seconds"]["median"] < row["first_step_seconds"]["median"] for row in found["rows"])
+    assert "mmgp" in {each["name"] for each in found["not_run"]}

@@ -1,0 +1,101 @@
+"""The README's table: what the result says, checked and written, and clear words where it can't be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchmarks.compare.table import readme_table
+from tests.benchmarks.compare.made_up import OURS, PEER, RESIDENT, child, result
+
+TOOL = Path(__file__).parents[2] / "tools" / "readme_table.py"
+BEGIN, END = "<!-- compared: results/a.json -->", "<!-- end of compared -->"
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme_table", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def made():
+    return result([(RESIDENT, [child()]), (PEER, [child([3, 3])]), (OURS, [child([2, 2])])])
+
+
+@pytest.fixture
+def place(tmp_path, made):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "a.json").write_text(json.dumps(made), "utf-8")
+    (tmp_path / "README.md").write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n", "utf-8")
+    return tmp_path
+
+
+def run(tool, place, *more):
+    return tool.main(["--readme", str(place / "README.md"), "--root", str(place), *more])
+
+
+def test_the_table_is_written_and_nothing_else_changes(tool, place, made):
+    assert run(tool, place) == 0
+    text = (place / "README.md").read_text("utf-8")
+    assert text == f"before\n\n{BEGIN}\n\n{readme_table(made)}\n{END}\n\nafter\n"
+
+
+def test_writing_twice_is_writing_once(tool, place):
+    run(tool, place)
+    once = (place / "README.md").read_text("utf-8")
+    run(tool, place)
+    assert (place / "README.md").read_text("utf-8") == once
+
+
+def test_a_check_of_what_was_written_passes(tool, place):
+    run(tool, place)
+    assert run(tool, place, "--check") == 0
+
+
+def test_a_check_of_another_table_fails_shows_how_and_writes_nothing(tool, place, capsys):
+    before = (place / "README.md").read_text("utf-8")
+    assert run(tool, place, "--check") == 1
+    assert "-old" in capsys.readouterr().err
+    assert (place / "README.md").read_text("utf-8") == before
+
+
+@pytest.mark.parametrize("changed", ["readme", "result"])
+def test_a_check_finds_one_figure_changed_on_either_side(tool, place, made, changed):
+    run(tool, place)
+    if changed == "readme":
+        path = place / "README.md"
+        path.write_text(path.read_text("utf-8").replace("3.00", "2.99", 1), "utf-8")
+    else:
+        made["rows"][1]["against_resident"]["median"] = 2.99
+        (place / "results" / "a.json").write_text(json.dumps(made), "utf-8")
+    assert run(tool, place, "--check") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("nothing", "no comment"), (f"{BEGIN}\nopen", "isn't followed"), (f"{END}\n{BEGIN}\n", "isn't followed")],
+)
+def test_wrong_comments_are_told(tool, place, capsys, text, said):
+    (place / "README.md").write_text(text, "utf-8")
+    assert run(tool, place, "--check") == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"rows": []}'])
+def test_a_result_that_is_none_is_told(tool, place, capsys, content):
+    path = place / "results" / "a.json"
+    path.unlink()
+    if content is not None:
+        path.write_text(content, "utf-8")
+    assert run(tool, place) == 1
+    assert "a.json" in capsys.readouterr().err
+    assert "old" in (place / "README.md").read_text("utf-8")
