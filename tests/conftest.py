@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# Read when torch is imported. Two threads gain nothing with a model as small as the demo, and lose a hundredfold where
+# another program has one of their processors: they spin for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
 import torch
 from diffusers import UNet2DConditionModel
 
 from streamer.models.demo import demo_directory, demo_weights
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard, also where a shell has started the tests in its background: there it would be ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

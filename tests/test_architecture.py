@@ -67,6 +67,67 @@ def test_nothing_unsafe_is_imported_or_called():
                 assert node.func.id not in {"eval", "exec", "compile"}, path
 
 
+def test_private_names_of_libraries_are_in_one_file_for_each():
+    known = {f"streamer/runtime/{library}.py" for library in ADAPTERS}
+    private = names_private_to_libraries()
+    assert {"_parameters", "_apply", "_hf_hook"} <= private
+    for path in SOURCES:
+        if relative(path) not in known:
+            assert private_names_used(ast.parse(path.read_text("utf-8")), private) == [], path
+    assert known <= set(map(relative, SOURCES))
+
+
+ADAPTERS = ("torch_names", "peft_layers", "diffusers_names", "accelerate_names", "transformers_names")
+LIBRARIES = {"torch", "diffusers", "transformers", "peft", "accelerate", "huggingface_hub"}
+
+
+def names_private_to_libraries() -> set[str]:
+    """Of attributes with one underscore that models, tensors, pipelines and adapters have."""
+    import torch
+    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+    from peft.tuners.lora import LoraLayer, LoraModel
+    from transformers import CLIPTextModel
+
+    things = [torch.nn.Module(), torch.Tensor, torch.UntypedStorage, torch.nn.Parameter]
+    things += [StableDiffusionXLPipeline, UNet2DConditionModel, CLIPTextModel, LoraLayer, LoraModel]
+    names = {name for thing in things for name in dir(thing)} | {"_hf_hook", "_diffusers_hook", "_old_forward"}
+    return {name for name in names if is_private(name)}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names_used(tree: ast.AST, private: set[str]) -> list[str]:
+    """Imports of private modules or names, and private attributes of anything but the object itself."""
+    used: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
+            parts = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            used += [part for part in parts if is_private(part)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            used += [part for name in names if name[0] in LIBRARIES for part in name if is_private(part)]
+        elif isinstance(node, ast.Attribute) and node.attr in private:
+            if not (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}):
+                used.append(node.attr)
+        elif isinstance(node, ast.Constant) and node.value in private:
+            used.append(str(node.value))
+    return used
+
+
+def test_private_names_are_seen_however_they_are_used():
+    for line in (
+        "from torch.utils._pytree import tree_map",
+        "from diffusers.loaders.unet_loader_utils import _maybe_expand_lora_scales",
+        "import torch._dynamo",
+        "module._parameters['weight']",
+        "getattr(module, '_parameters')",
+    ):
+        assert private_names_used(ast.parse(line), {"_parameters"}), line
+    assert private_names_used(ast.parse("self._parameters = module.parameters()"), {"_parameters"}) == []
+
+
 def test_the_project_needs_nothing_beside_itself():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     names = listed.stdout.splitlines() if listed.returncode == 0 else [relative(path) for path in ALL_PYTHON]
