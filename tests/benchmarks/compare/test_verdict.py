@@ -30,8 +30,8 @@ def test_all_are_met():
 @pytest.mark.parametrize(
     ("worse", "missed"),
     [
-        ({"peer": child([1.05, 1.05], peak=500, ready=10)}, 0),
-        ({"peer": child([2, 2], peak=249, ready=10)}, 0),
+        ({"peer": child([1.05, 1.05], peak=250, ready=10)}, 0),
+        ({"peer": child([1.1, 1.1], peak=100, ready=10)}, 0),
         ({"ours": child([1.16, 1.16], peak=250, own=200, ready=1)}, 1),
         ({"ours": child([1.1, 1.1], peak=251, own=200, ready=1)}, 1),
         ({"ours": child([1.1, 1.1], peak=250, own=201, ready=1)}, 1),
@@ -40,7 +40,7 @@ def test_all_are_met():
     ],
     ids=[
         "a faster peer",
-        "a smaller peer",
+        "a smaller one as fast",
         "too slow",
         "too much memory",
         "too much of its own",
@@ -57,8 +57,17 @@ def test_on_a_device_its_memory_counts():
         child([1, 1], peak=1, device=1000), child([2, 2], peak=1, device=500), child([1, 1], peak=99, device=100)
     )[:2] == [True, True]
     assert judged(
-        child([1, 1], peak=99, device=1000), child([2, 2], peak=99, device=50), child([1, 1], peak=1, device=300)
+        child([1, 1], peak=99, device=1000), child([1, 1], peak=99, device=50), child([1, 1], peak=1, device=300)
     )[:2] == [False, False]
+
+
+def test_a_smaller_peer_may_be_slower_and_a_larger_one_faster_which_is_told():
+    assert judged(**GOOD | {"peer": child([2, 2], peak=249, ready=10)}) == [True] * 4
+    children = ((RESIDENT, GOOD["resident"]), (PEER, child([1.05, 1.05], peak=500, ready=10)), (OURS, GOOD["ours"]))
+    records = [run_record(runtime, 0, seen) for runtime, seen in children]
+    told = verdicts(rows([runtime for runtime, _ in children], records))[0]
+    assert told.met
+    assert told.why.endswith(f"with more memory: {PEER.name}, 1.05 times resident in 5e-07 GB")
 
 
 def test_without_rows_nothing_is_claimed():
