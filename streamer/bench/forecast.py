@@ -137,6 +137,7 @@ def forecast(
         workers=opened.settings.workers,
         link=None if on_cpu else link or ASSUMED_LINK,
         disk=disk,
+        load_in_pauses=opened.settings.load_in_pauses,
     )
     packs = opened.settings.decodes_on(opened.device.type) and any(
         opened.source.info(place.key).inflated is not None for block in blocks for place in block.tensors

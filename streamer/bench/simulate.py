@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from streamer.bench.virtual_clock import OnCores, Paused, Process, Until, VirtualClock
 from streamer.plan import Plan
 from streamer.runtime.lifecycle import BlockState
+from streamer.runtime.pauses import Pauses
 from streamer.runtime.schedule import Claim, Schedule
 
 _STAGING_BUFFERS = 2  # as the engine's
@@ -24,6 +25,7 @@ class Machine:
         workers: threads that read and decode ahead; 0: each block is loaded when its turn comes.
         link: bytes a second from staging buffers to the device; None: weights are decoded straight into their slots.
         disk: bytes a second of all reads together; None: reading costs no more than what decoding is said to cost.
+        load_in_pauses: workers rest while a block computes, once nothing comes from the disk in later steps.
     """
 
     cores: int
@@ -31,6 +33,7 @@ class Machine:
     workers: int
     link: float | None = None
     disk: float | None = None
+    load_in_pauses: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,10 @@ class _Simulation:
         self._device_free = 0.0
         self._buffers = deque([0.0] * _STAGING_BUFFERS)  # when each may be written again, those free longest first
         self._leased: dict[int, float] = {}
+        self._pauses = Pauses(machine.load_in_pauses)
+        self._in_memory = machine.disk is None or not any(
+            load.disk_nbytes for block in plan.streamed for load in costs.later_loads[block]
+        )
 
     def compute(self, steps: int) -> Process:
         """The compute thread."""
@@ -161,12 +168,13 @@ class _Simulation:
                     yield from self._on_a_device(step, block, gap, seconds)
             for block in pinned:
                 self._schedule.release(block)
+            self._pauses.know(in_memory=self._in_memory)
             self.run.step_ends.append(max(self.clock.now, self._device_free))
 
     def work_ahead(self) -> Process:
         """A worker thread."""
         while True:
-            claim = self._schedule.claim()
+            claim = None if self._pauses.are_over else self._schedule.claim()
             if claim is None:
                 yield Paused()
             else:
@@ -196,11 +204,13 @@ class _Simulation:
     def _acquire(self, block: int) -> Process:
         self._schedule.expect(block)
         while not self._schedule.take(block):
+            self._pauses.begin(block)
             claim = None if self._machine.workers else self._schedule.claim()
             if claim is None:
                 yield Paused()
             else:
                 yield from self._load(claim)
+        self._pauses.end(block)
         if block not in self._stays:  # nothing to load: it has no tensors
             self._arriving(block, self.clock.now)
             self._stays[block].ready = self.clock.now
@@ -226,6 +236,7 @@ class _Simulation:
         if self._schedule.is_last(claim):
             self._complete(claim.block)
             self._schedule.arrived(claim.block)
+            self._pauses.end(claim.block)
 
     def _complete(self, block: int) -> None:
         """All tensors of the block are decoded: it is in its slot, or its copy is ordered."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,9 +45,10 @@ machines = st.builds(
     workers=st.integers(0, 4),
     link=st.sampled_from([None, 1e3, 1e6]),
     disk=st.sampled_from([None, 1e3, 1e6]),
+    load_in_pauses=st.booleans(),
 ).map(
     # A device of its own has a link to it; and where the host computes there is none.
-    lambda m: Machine(m.cores, m.compute_threads, m.workers, None if m.compute_threads else m.link or 1e4, m.disk)
+    lambda m: replace(m, link=None if m.compute_threads else m.link or 1e4)
 )
 
 
@@ -189,3 +192,18 @@ def test_decoding_slows_a_computing_cpu_and_not_a_device_of_its_own():
     # Two processors for 4.4 seconds of two threads and for 2 seconds of decoding.
     assert on_cpu.step_ends[-1] - on_cpu.step_ends[-2] == pytest.approx(4.4 + 2 / 2)
     assert on_device.step_ends[-1] - on_device.step_ends[-2] == pytest.approx(4.4)
+
+
+def test_decoding_in_pauses_leaves_the_computing_alone_once_all_is_in_memory():
+    plan = plan_of([1, 2, 2, 2, 2], budget=4, tensors=2)
+    costs = even(plan, 1.0, 0.5)
+    run = simulate(plan, costs, Machine(2, 2, 2, load_in_pauses=True), STEPS)
+    later = run.turns[-len(plan.order) :]
+    assert [turn.end - turn.start for turn in later] == pytest.approx([1.0] * 4)
+    assert [turn.start - turn.wanted for turn in later] == pytest.approx([0.5] * 4)
+    # What the disk has to give is still loaded beside the computing.
+    beside, always = (
+        simulate(plan, costs, Machine(2, 2, 2, disk=1e6, load_in_pauses=pauses), STEPS) for pauses in (True, False)
+    )
+    assert beside.step_ends == always.step_ends
+    assert max(turn.end - turn.start for turn in beside.turns) > 1.4
