@@ -8,7 +8,11 @@ The README names the result, a JSON file of benchmarks/compare_runtimes.py, in t
     <!-- compared: benchmarks/results/NAME.json -->
     <!-- end of compared -->
 
-What stands between them is replaced.
+What stands between them is replaced. There may be several such places; one that begins with
+
+    <!-- compared: benchmarks/results/NAME.json; only: REGULAR EXPRESSION -->
+
+tells of those runtimes alone. How a result was measured stands under the last of its tables.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.compare.table import readme_table  # noqa: E402
 
-_MARKED = re.compile(r"(<!-- compared: (\S+) -->\n).*?(<!-- end of compared -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- compared: ([^\s;]+)(?:; only: (.+?))? -->\n).*?(<!-- end of compared -->)", re.DOTALL)
 
 
 class MarkerError(Exception):
@@ -46,12 +50,20 @@ def filled(text: str, root: Path) -> str:
         raise MarkerError("a comment '<!-- compared: FILE -->' isn't followed by '<!-- end of compared -->'")
     if not _MARKED.search(text):
         raise MarkerError("there is no comment '<!-- compared: FILE -->'; put it where the table belongs")
-    return _MARKED.sub(lambda found: f"{found[1]}\n{_table(root / found[2])}\n{found[3]}", text)
+    last = {found[2]: found.start() for found in _MARKED.finditer(text)}
+
+    def table(found: re.Match[str]) -> str:
+        made = _table(root / found[2], found[3] or "", how=last[found[2]] == found.start())
+        return f"{found[1]}\n{made}\n{found[4]}"
+
+    return _MARKED.sub(table, text)
 
 
-def _table(path: Path) -> str:
+def _table(path: Path, only: str, *, how: bool) -> str:
     try:
-        return readme_table(json.loads(path.read_text("utf-8")))
+        return readme_table(json.loads(path.read_text("utf-8")), only, how=how)
+    except re.error as error:
+        raise MarkerError(f"{only!r} is no regular expression: {error}") from error
     except OSError as error:
         raise MarkerError(f"the result can't be read: {error}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,9 +42,15 @@ def whole_table(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme_table(result: Mapping[str, Any]) -> str:
-    """The columns that decide, what couldn't be run, and where it was measured."""
-    rows = [Row.from_json(told) for told in result["rows"]]
+def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True) -> str:
+    """The columns that decide, what couldn't be run, and where it was measured.
+
+    Args:
+        result: of a comparison.
+        only: regular expression: names of the runtimes to tell of.
+        how: it was measured is told, too.
+    """
+    rows = [row for row in map(Row.from_json, result["rows"]) if re.search(only, row.name)]
     with_device = any(row.device_nbytes is not None for row in rows)
     memory: Column = ("peak memory of the process", lambda row: size(row.peak_nbytes))
     device: list[Column] = [("peak on the device", lambda row: size(row.device_nbytes))] if with_device else []
@@ -57,10 +64,11 @@ def readme_table(result: Mapping[str, Any]) -> str:
         ("same result", _yes),
     ]
     parts = [_markdown(rows, columns)]
-    if result["not_run"]:
-        names = ", ".join(each["name"] for each in result["not_run"])
-        parts.append(f"Can't run on that machine: {names}.")
-    parts.append(_how(result))
+    names = [each["name"] for each in result["not_run"] if re.search(only, each["name"])]
+    if names:
+        parts.append(f"Can't run on that machine: {', '.join(names)}.")
+    if how:
+        parts.append(_how(result))
     return "\n\n".join(parts) + "\n"
 
 

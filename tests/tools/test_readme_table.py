@@ -99,3 +99,20 @@ def test_a_result_that_is_none_is_told(tool, place, capsys, content):
     assert run(tool, place) == 1
     assert "a.json" in capsys.readouterr().err
     assert "old" in (place / "README.md").read_text("utf-8")
+
+
+def test_a_place_may_tell_of_some_runtimes_and_the_last_says_how_it_was_measured(tool, place, made):
+    some = BEGIN.replace(" -->", "; only: ^resident|this project -->")
+    (place / "README.md").write_text(f"{some}\n{END}\n\n{BEGIN}\n{END}\n", "utf-8")
+    assert run(tool, place) == 0
+    first, second = (place / "README.md").read_text("utf-8").split(f"{END}\n\n{BEGIN}")
+    assert [PEER.name in part for part in (first, second)] == [False, True]
+    assert [OURS.name in part for part in (first, second)] == [True, True]
+    assert ["Measured" in part for part in (first, second)] == [False, True]
+    assert run(tool, place, "--check") == 0
+
+
+def test_what_is_no_regular_expression_is_told(tool, place, capsys):
+    (place / "README.md").write_text(f"{BEGIN.replace(' -->', '; only: ( -->')}\n{END}\n", "utf-8")
+    assert run(tool, place) == 1
+    assert "regular expression" in capsys.readouterr().err
