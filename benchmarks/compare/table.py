@@ -98,9 +98,16 @@ def _how(result: Mapping[str, Any]) -> str:
         f"{result['threads']} threads, {size(machine['memory_nbytes'])} of memory, {machine['storage']}, "
         f"device: {machine['device']}; {versions}. {model['weights']:,} synthetic weights, "
         f"{model['pixels']} x {model['pixels']}, batch {model['batch']}, {model['compute']}. "
-        f"{result['rounds']} times each runtime had its turn, in a process of its own, started "
+        f"{_turns(result)} each runtime had its turn, in a process of its own, started "
         f"{start}. Medians (least to most). `{result['command']}`"
     )
+
+
+def _turns(result: Mapping[str, Any]) -> str:
+    """What really ran: a run may have been ended before its last round."""
+    found = sorted({row["rounds"] for row in result["rows"] if row["kind"] != "resident"}) or [result["rounds"]]
+    many = f"{found[0]} to {found[-1]}" if len(found) > 1 else str(found[0])
+    return "Once" if many == "1" else f"{many} times"
 
 
 def _markdown(rows: Sequence[Row], columns: Sequence[Column]) -> str:

@@ -65,6 +65,13 @@ def test_a_device_has_its_column_where_there_is_one(made):
     assert "5 MB" in readme_table(made)
 
 
+@pytest.mark.parametrize(("turns", "told"), [((1, 1), "Once each"), ((2, 2), "2 times each"), ((1, 3), "1 to 3 times")])
+def test_it_is_told_how_often_each_had_its_turn_not_how_often_it_should_have(turns, told):
+    peers, ours = turns
+    ended = result([(RESIDENT, [child()] * 9), (PEER, [child()] * peers), (OURS, [child()] * ours)])
+    assert told in readme_table(ended)
+
+
 @pytest.mark.parametrize(
     ("nbytes", "shown"),
     [(None, "–"), (0, "0 B"), (999, "999 B"), (999.6, "1 KB"), (15_800_000_000, "15.8 GB"), (2e12, "2000.0 GB")],
