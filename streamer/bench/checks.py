@@ -15,7 +15,8 @@ from streamer.errors import printable
 _WHEELS = "https://download.pytorch.org/whl/"
 _OLD = (7, 0)  # up to this, Volta: the CUDA 12.8 builds of torch and later ones have nothing for them
 _NEW = (10, 0)  # from this on, Blackwell: builds before CUDA 12.8 have nothing for them
-_FIRST = (5, 0)  # torch 2.4 was built for nothing older
+_FIRST = (5, 0)  # torch 2.5, the oldest that is supported, was built for nothing older
+_UNTOLD = (0, 0)
 _LEAST_VRAM = 10**9  # context, kernels, the largest block twice and activations of a small picture
 _LEAST_RAM = 10**9  # the libraries alone take 0.7 GB
 _AMPLE_RAM = 4 * 10**9
@@ -84,7 +85,8 @@ def recommended(facts: Facts) -> Budgets:
     """What `streamer gen` can be given on this machine; on a device that works, nearly all that is free."""
     usable = max(0, facts.ram_free_nbytes - _SYSTEM_NBYTES)
     for number, gpu in enumerate(facts.torch_gpus):
-        if _gpu(gpu, facts).level is not Level.FAULT and gpu.free_nbytes is not None:
+        works = _gpu(gpu, facts).level is not Level.FAULT
+        if works and gpu.free_nbytes is not None and gpu.free_nbytes >= _LEAST_VRAM:
             return Budgets(f"cuda:{number}", int(gpu.free_nbytes * _OF_FREE_VRAM), usable // 2)
     return Budgets("cpu", facts.ram_free_nbytes // 2, usable // 4)
 
@@ -134,6 +136,14 @@ def _device(facts: Facts) -> Iterator[Finding]:
             if found.level is not Level.FAULT:
                 yield from _vram(gpu, f"cuda:{number}")
         return
+    if not facts.driver_gpus and facts.driver_fault is not None:
+        yield Finding(
+            Level.ADVICE,
+            "device",
+            f"There is an NVIDIA driver, but it tells of no GPU: {printable(facts.driver_fault)}",
+            "The CPU computes. If there is a GPU, install a newer driver, or the same anew, and restart.",
+        )
+        return
     if not facts.driver_gpus:
         yield Finding(Level.OK, "device", "No NVIDIA GPU was found; the CPU computes.")
         return
@@ -158,9 +168,12 @@ def _device(facts: Facts) -> Iterator[Finding]:
 
 
 def _gpu(gpu: Gpu, facts: Facts) -> Finding:
-    if build_for(gpu.capability) is None:
+    if facts.torch_hip is None and gpu.capability == _UNTOLD and gpu.fault is not None:
+        return _unusable(gpu)
+    if facts.torch_hip is None and build_for(gpu.capability) is None:
         return _too_old(gpu)
-    if not runs_on(facts.torch_architectures, gpu.capability):
+    # ROCm has names of its own for architectures: there the trial tells.
+    if facts.torch_hip is None and not runs_on(facts.torch_architectures, gpu.capability):
         built = ", ".join(facts.torch_architectures) or "nothing that is known"
         return Finding(
             Level.FAULT,
@@ -169,13 +182,18 @@ def _gpu(gpu: Gpu, facts: Facts) -> Finding:
             _install(gpu.capability),
         )
     if gpu.fault is not None:
-        return Finding(
-            Level.FAULT,
-            "device",
-            f"{_name(gpu)} was found, but can't compute: {printable(gpu.fault)}",
-            "Close what else uses it, or install a newer driver and restart.",
-        )
-    return Finding(Level.OK, "device", f"{_name(gpu)}; this torch (CUDA {facts.torch_cuda}) has code for it.")
+        return _unusable(gpu)
+    built = f"CUDA {facts.torch_cuda}" if facts.torch_hip is None else f"ROCm {facts.torch_hip}"
+    return Finding(Level.OK, "device", f"{_name(gpu)}; this torch ({built}) has code for it.")
+
+
+def _unusable(gpu: Gpu) -> Finding:
+    return Finding(
+        Level.FAULT,
+        "device",
+        f"{_name(gpu)} was found, but can't compute: {printable(gpu.fault or '')}",
+        "Close what else uses it, or install a newer driver and restart.",
+    )
 
 
 def _vram(gpu: Gpu, name: str) -> Iterator[Finding]:

@@ -127,7 +127,8 @@ def forecast(
         else assumed_cost(config, shape, flops_per_second)
     )
     least = make_plan(blocks, compute.order, thresholds(blocks, compute.order)[0])
-    holds = bool(keep_by(least, opened.source, opened.settings).kept)
+    # A larger plan may keep some where the smallest keeps nothing: its first group may be smaller.
+    holds = opened.settings.ram_budget_nbytes > 0 or bool(keep_by(least, opened.source, opened.settings).kept)
     at_once = max(1, min(opened.settings.workers, processors()))
     decode = measured_decode(opened.source, blocks, opened.dtype, holds=holds, threads=at_once, seconds=_DECODE_SECONDS)
     on_cpu = opened.device.type == "cpu"

@@ -16,6 +16,7 @@ import torch
 
 from lzr2.errors import Lzr2Error
 from streamer.bench.forecast import processors
+from streamer.bench.free_memory import host_free_nbytes
 from streamer.bench.storage_kind import Storage, find_storage
 from streamer.errors import StreamerError
 from streamer.models.weights import open_file
@@ -95,6 +96,8 @@ class Facts:
         torch_gpus: that torch can reach.
         driver_gpus: that the driver tells of, whether torch can use them or not.
         driver: its version; None: there is none.
+        driver_fault: what its own program said instead of telling of devices; None: it told, or isn't there.
+        torch_hip: the ROCm version that torch was built with; None: it wasn't.
         pinned: trial of page-locked memory; None: of no use without a GPU.
         weights: that were named; None: none were.
     """
@@ -110,6 +113,8 @@ class Facts:
     torch_gpus: tuple[Gpu, ...] = ()
     driver_gpus: tuple[Gpu, ...] = ()
     driver: str | None = None
+    driver_fault: str | None = None
+    torch_hip: str | None = None
     pinned: PinnedTrial | None = None
     weights: Weights | None = None
 
@@ -122,19 +127,21 @@ def gather(weights: Path | None = None) -> Facts:
     """
     memory = psutil.virtual_memory()
     gpus = _torch_gpus()
-    driver, driver_gpus = _driver_gpus()
+    driver, driver_gpus, driver_fault = _driver_gpus()
     return Facts(
         system=f"{platform.system()} {platform.release()}, {platform.machine()}",
         python=platform.python_version(),
         packages=needed_packages(importlib.metadata.requires(_PROJECT) or [] if _is_installed() else []),
         processors=processors(),
         ram_total_nbytes=int(memory.total),
-        ram_free_nbytes=int(memory.available),
+        ram_free_nbytes=host_free_nbytes(),
         torch_cuda=torch.version.cuda,
         torch_architectures=tuple(torch.cuda.get_arch_list()) if gpus else (),
         torch_gpus=gpus,
         driver_gpus=driver_gpus,
         driver=driver,
+        driver_fault=driver_fault,
+        torch_hip=torch.version.hip,
         pinned=_pinned_trial(int(memory.available)) if gpus else None,
         weights=None if weights is None else _weights(weights),
     )
@@ -192,26 +199,38 @@ def _torch_gpus() -> tuple[Gpu, ...]:
 
 
 def _torch_gpu(number: int) -> Gpu:
-    name, capability = torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number)
+    name, capability = f"device {number}", (0, 0)
     total = free = fault = None
     try:
+        name, capability = torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number)
         free, total = torch.cuda.mem_get_info(number)
         ones = torch.ones(8, device=torch.device("cuda", number))
         if float((ones + ones).sum()) != 16.0:
             fault = "it adds wrongly"
     except RuntimeError as error:
-        fault = str(error).splitlines()[0]
+        fault = first_line(error)
     return Gpu(name, capability, total, free, fault)
 
 
-def _driver_gpus() -> tuple[str | None, tuple[Gpu, ...]]:
+def first_line(error: BaseException) -> str:
+    """Of what it says; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _driver_gpus() -> tuple[str | None, tuple[Gpu, ...], str | None]:
     command = ["nvidia-smi", "--query-gpu=driver_version,name,compute_cap,memory.total,memory.free",
                "--format=csv,noheader,nounits"]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
-    except (OSError, subprocess.SubprocessError, UnicodeError):
-        return None, ()
-    return parse_driver_list(done.stdout)
+    except FileNotFoundError:
+        return None, (), None
+    except subprocess.CalledProcessError as error:
+        told = [line.strip() for line in f"{error.stdout}\n{error.stderr}".splitlines() if line.strip()]
+        fault = told[0] if told else f"exit code {error.returncode}"
+        return None, (), None if "No devices were found" in fault else fault
+    except (OSError, subprocess.SubprocessError, UnicodeError) as error:
+        return None, (), first_line(error)
+    return *parse_driver_list(done.stdout), None
 
 
 def _pinned_trial(free_nbytes: int) -> PinnedTrial:
@@ -220,7 +239,7 @@ def _pinned_trial(free_nbytes: int) -> PinnedTrial:
     try:
         torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
     except RuntimeError as error:
-        return PinnedTrial(nbytes, time.perf_counter() - started, str(error).splitlines()[0])
+        return PinnedTrial(nbytes, time.perf_counter() - started, first_line(error))
     return PinnedTrial(nbytes, time.perf_counter() - started)
 
 
@@ -232,7 +251,7 @@ def _weights(path: Path) -> Weights:
     try:
         open_file(path, "auto").close()
     except (StreamerError, Lzr2Error, OSError) as error:
-        return Weights(str(path), nbytes, storage, str(error).splitlines()[0])
+        return Weights(str(path), nbytes, storage, first_line(error))
     return Weights(str(path), nbytes, storage)
 
 

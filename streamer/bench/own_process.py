@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from lzr2.errors import Lzr2Error
+from streamer.bench.pace import Pace
 from streamer.bench.step_inputs import step_inputs
 from streamer.bench.step_size import StepSize
 from streamer.bench.streamed_steps import StreamedSteps, streamed_steps
-from streamer.bench.throttle import Pace, ThrottledSource
+from streamer.bench.throttle import ThrottledSource
 from streamer.config import StreamSettings
 from streamer.errors import BenchProcessError, StreamerError
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.unet import stream_unet
 
 OnStep = Callable[[int, float], None]
+_LISTEN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -86,16 +88,20 @@ def run_apart(job: Job, on_step: OnStep | None = None) -> Done:
     theirs.close()  # so that the end of the process is the end of the pipe
     try:
         while True:
-            told = ours.recv()
+            try:
+                # In pieces: elsewhere than on Linux, Ctrl-C isn't heard in a long wait.
+                while not ours.poll(_LISTEN_SECONDS):
+                    pass
+                told = ours.recv()
+            except (EOFError, OSError):  # its end, or its end within a message
+                process.join()
+                raise BenchProcessError(_ended(process.exitcode)) from None
             if isinstance(told, Done):
                 return told
             if isinstance(told, str):
                 raise BenchProcessError(told)
             if on_step is not None:
                 on_step(*told)
-    except EOFError:
-        process.join()
-        raise BenchProcessError(_ended(process.exitcode)) from None
     finally:
         process.terminate()
         process.join()

@@ -60,6 +60,8 @@ def drop(path: Path, ranges: Sequence[Range]) -> bool:
         return False
     fd = os.open(path, os.O_RDONLY)
     try:
+        with contextlib.suppress(OSError):  # not every file system has it
+            os.fsync(fd)  # what isn't written yet stays otherwise
         for offset, nbytes in ranges:
             first = offset // mmap.PAGESIZE * mmap.PAGESIZE
             end = -(-(offset + nbytes) // mmap.PAGESIZE) * mmap.PAGESIZE

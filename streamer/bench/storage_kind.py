@@ -55,7 +55,9 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "lustre
             "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.glusterfs", "webdav", "afpfs"}  # fmt: skip
 _SHARED = {"9p", "virtiofs", "vboxsf", "vmhgfs", "fuse.vmhgfs-fuse", "prl_fs"}
 _MEMORY = {"tmpfs", "ramfs"}
+_HYPERVISORS = {"vmware", "msft", "qemu", "vbox"}
 _SLOWEST_FIRST = (
+    StorageKind.NETWORK,
     StorageKind.SPINNING, StorageKind.USB, StorageKind.CARD, StorageKind.UNKNOWN, StorageKind.VIRTUAL,
     StorageKind.SATA_SSD, StorageKind.NVME, StorageKind.MEMORY,
 )  # fmt: skip
@@ -181,10 +183,24 @@ def _kind(device: Path) -> StorageKind:
         return StorageKind.MEMORY
     if name.startswith(("vd", "xvd")) or any(part.startswith("virtio") for part in device.parts):
         return StorageKind.VIRTUAL
+    if any(re.fullmatch(r"session\d+", part) for part in device.parts):
+        return StorageKind.NETWORK  # iSCSI
+    if any(part.startswith("VMBUS") for part in device.parts) or _vendor(disk) in _HYPERVISORS:
+        return StorageKind.VIRTUAL
     rotational = _flag(disk / "queue" / "rotational")
     if rotational is None or not name.startswith(("sd", "hd")):
         return StorageKind.UNKNOWN
-    return StorageKind.SPINNING if rotational else StorageKind.SATA_SSD
+    if rotational:
+        return StorageKind.SPINNING
+    # By other ways than ATA, such as SAS, an SSD may be as fast as it likes.
+    return StorageKind.SATA_SSD if any(re.fullmatch(r"ata\d+", part) for part in device.parts) else StorageKind.UNKNOWN
+
+
+def _vendor(disk: Path) -> str:
+    try:
+        return (disk / "device" / "vendor").read_text("ascii", "replace").strip().lower()
+    except OSError:
+        return ""
 
 
 def _flag(file: Path) -> bool | None:

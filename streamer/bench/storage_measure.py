@@ -9,10 +9,10 @@ from pathlib import Path
 
 import lzr2
 from lzr2.errors import Lzr2Error
+from streamer.bench.pace import Pace
 from streamer.bench.page_residency import Range
-from streamer.bench.storage_kind import Storage, find_storage
+from streamer.bench.storage_kind import Storage, StorageKind, find_storage
 from streamer.bench.storage_read import METHODS, PIECE, ReadSpeed, in_turn, read_speed, scattered, sequential
-from streamer.bench.throttle import Pace
 from streamer.errors import SettingError, printable
 
 SEQUENTIAL, BLOCKS = "sequential", "blocks"
@@ -41,13 +41,18 @@ class StorageReport:
     @property
     def disk(self) -> float | None:
         """Bytes a second that a step gets of weights that aren't in memory; None: nothing could be read cold."""
-        wanted = [one for one in self.reads if one.cold and one.pattern == BLOCKS and one.rate is not None]
+        in_memory = self.storage.kind is StorageKind.MEMORY  # its files are always there, and as fast as that
+        wanted = [
+            one for one in self.reads if (one.cold or in_memory) and one.pattern == BLOCKS and one.rate is not None
+        ]
         by_method = {one.method: one.rate for one in wanted}
         return next((by_method[method] for method in METHODS if method in by_method), None)
 
     @property
     def not_cold(self) -> tuple[ReadSpeed, ...]:
         """Reads that were to be cold and weren't, or not for sure."""
+        if self.storage.kind is StorageKind.MEMORY:
+            return ()
         return tuple(one for one in self.reads[: _cold_count()] if not one.cold and one.problem is None)
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from lzr2.byte_source import IoMode, open_source
+from streamer.bench.pace import Pace
 from streamer.bench.page_residency import Range, drop, resident_share
-from streamer.bench.throttle import Pace
 
 METHODS = ("pread", "mmap", "direct")
 """As `streamer.config.ReadMethod`, and past the page cache, which the engine doesn't use: it shows the device's own."""
@@ -242,6 +242,8 @@ def _direct(fd: int, largest: int) -> Iterator[_ReadRange]:
                         n = os.preadv(fd, [left], first + done)
                     if n <= 0:
                         raise OSError(errno.EIO, "the file has become shorter")
-                    done += n if n % _ALIGNMENT == 0 else end - first  # only the file's end isn't a whole page
+                    done += n
+                    if n % _ALIGNMENT and first + done < offset + nbytes:  # only the file's end isn't a whole page
+                        raise OSError(errno.EIO, "the file has become shorter")
 
         yield read

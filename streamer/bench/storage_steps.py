@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from streamer.bench.forecast import Forecast, Outlook, forecast
+from streamer.bench.free_memory import FreeMemory, free_memory
 from streamer.bench.own_process import run_here
 from streamer.bench.step_size import StepSize, step_size
 from streamer.bench.stream_sweep import AskedSize, BudgetRun, Told, run_at
@@ -14,6 +15,7 @@ from streamer.plan.thresholds import thinned
 
 _NEAR = 1.15  # times the fastest: worth a smaller budget
 _BUDGETS = 5
+_SYSTEM_NBYTES = 10**9  # of free memory that is left to others
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,14 @@ class Advice:
 
     Attributes:
         vram_nbytes: the smallest of the budgets that isn't much slower than the fastest.
-        ram_nbytes: that keeps what streams at that budget in host memory.
-        keep: the storage bounds the step there, so that memory for weights helps.
+        ram_nbytes: for weights in host memory: what was given; where the storage bounds the step, for what streams, or
+            as much of it as there is room for.
         step_seconds: predicted there, with nothing cached.
         cached_seconds: predicted there, with everything cached.
     """
 
     vram_nbytes: int
     ram_nbytes: int
-    keep: bool
     step_seconds: float
     cached_seconds: float
 
@@ -61,12 +62,14 @@ class StepsOutlook:
         size: of a step.
         forecast: of this machine.
         budgets: to ask about, ascending.
+        free: memory of the machine.
     """
 
     options: PipelineOptions
     size: StepSize
     forecast: Forecast
     budgets: tuple[int, ...]
+    free: FreeMemory
 
     @property
     def stored_nbytes(self) -> int:
@@ -128,29 +131,41 @@ def outlook_of(
     try:
         asked = step_size(opened, size.width, size.height, size.guidance)
         expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes)
-        chosen = tuple(sorted(set(budgets))) or thinned(expected.thresholds(), _BUDGETS)
+        free = free_memory(opened.device)
+        every = expected.thresholds()
+        fitting = [budget for budget in every if budget <= free.device] or every[:1]
+        chosen = tuple(sorted(set(budgets))) or thinned(fitting, _BUDGETS)
         for budget in chosen:
             expected.at(budget)  # raises before anything was measured
     except BaseException:
         opened.source.close()
         raise
-    return StepsOutlook(options, asked, expected, chosen)
+    return StepsOutlook(options, asked, expected, chosen, free)
 
 
-def advice(steps: Sequence[StorageStep], forecast: Forecast) -> Advice:
-    """The settings that suit a storage.
+def advice(steps: Sequence[StorageStep], forecast: Forecast, free: FreeMemory) -> Advice:
+    """The settings that suit a storage, within the memory that is free.
 
     Args:
         steps: by ascending budget; at least one.
         forecast: of the same model.
+        free: memory of the machine.
     """
-    fastest = min(step.outlook.prediction.step_seconds for step in steps)
-    chosen = next(step for step in steps if step.outlook.prediction.step_seconds <= _NEAR * fastest)
+    everything = forecast.thresholds()[-1]  # a larger budget isn't used
+    fitting = [step for step in steps if min(step.budget_nbytes, everything) <= free.device] or steps[:1]
+    fastest = min(step.outlook.prediction.step_seconds for step in fitting)
+    chosen = next(step for step in fitting if step.outlook.prediction.step_seconds <= _NEAR * fastest)
     plan, prediction = chosen.outlook.plan, chosen.outlook.prediction
     streamed = [place.key for block in plan.streamed for place in plan.blocks[block].tensors]
     held = sum(forecast.source.info(key).held_nbytes for key in set(streamed))
+    on_cpu = forecast.machine.compute_threads > 0
+    beside = min(chosen.budget_nbytes, everything) if on_cpu else 0
+    held = min(held, max(0, free.host - _SYSTEM_NBYTES - beside))
     cached = chosen.cached.prediction.step_seconds
-    return Advice(chosen.budget_nbytes, held, prediction.step_seconds > _NEAR * cached, prediction.step_seconds, cached)
+    # What is predicted already counts on the memory that was given.
+    given = forecast.settings.ram_budget_nbytes
+    ram = max(given, held) if prediction.step_seconds > _NEAR * cached else given
+    return Advice(chosen.budget_nbytes, ram, prediction.step_seconds, cached)
 
 
 def _with_disk(expected: Forecast, disk: float) -> Forecast:

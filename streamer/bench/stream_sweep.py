@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from streamer.bench.forecast import Forecast, Outlook, forecast
+from streamer.bench.free_memory import free_memory
 from streamer.bench.overlap import Limits, Speeds, limits
 from streamer.bench.own_process import Done, Job, OnStep, run_apart
 from streamer.bench.step_size import StepSize, step_size
 from streamer.bench.streamed_steps import StreamedSteps
-from streamer.config import UNLIMITED
-from streamer.errors import smallest_size_text
+from streamer.config import UNLIMITED, format_size
+from streamer.errors import BenchProcessError, smallest_size_text
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.plan.thresholds import thinned
 
@@ -52,7 +53,7 @@ class BudgetRun:
     @property
     def overlap(self) -> float:
         """How near the typical step comes to the slowest of what it needs: 1 where everything overlaps."""
-        return self.limits.efficiency(self.steps.typical.seconds)
+        return self.limits.efficiency(self.steps.step_seconds)
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,13 @@ class Sweep:
         size: of a step.
         forecast: that the predictions are of.
         runs: by ascending budget.
+        failed: budgets at which the steps ended before their time, and why.
     """
 
     size: StepSize
     forecast: Forecast
     runs: tuple[BudgetRun, ...]
+    failed: tuple[tuple[int, str], ...] = ()
 
     @property
     def results_equal(self) -> bool:
@@ -99,6 +102,8 @@ def sweep(
 ) -> Sweep:
     """Streams at each budget, each in a process of its own, with the settings that `streamer gen` would have there.
 
+    Where steps end before their time, as when memory runs out, the others are run all the same.
+
     Args:
         options: model, weights and device; their budget counts where no other is given.
         budgets: of everything on the device, in bytes.
@@ -106,7 +111,7 @@ def sweep(
         steps: for each budget, after one that isn't counted.
         notify: told what takes time, a line each.
         warn: told what doesn't fit, a line each.
-        evenly: so many more budgets, from the smallest that works to the one for everything.
+        evenly: so many more budgets, from the smallest that works to the one for everything, as far as memory is free.
         run: the steps of one budget.
         on_step: told budget, step and seconds.
 
@@ -118,19 +123,34 @@ def sweep(
     try:
         asked = step_size(opened, size.width, size.height, size.guidance)
         expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes)
-        wanted = set(budgets) | set(thinned(expected.thresholds(), evenly) if evenly >= 2 else ())
+        wanted = set(budgets) | set(_evenly(expected, evenly, free_memory(opened.device).device, notify))
         ordered = sorted(wanted or {opened.settings.vram_budget_nbytes})
         for budget in ordered:
             expected.at(budget)  # raises before anything was run
-        runs = []
+        runs, failed = [], []
         for budget in ordered:
             notify(f"Streaming at {_text(budget)} ...")
             step_told = None if on_step is None else _of_budget(on_step, budget)
             at_budget = replace(options, vram_budget_nbytes=budget)
-            runs.append(run_at(at_budget, expected, asked, steps, run=run, on_step=step_told))
+            try:
+                runs.append(run_at(at_budget, expected, asked, steps, run=run, on_step=step_told))
+            except BenchProcessError as error:
+                failed.append((budget, str(error)))
     finally:
         opened.source.close()
-    return Sweep(asked, expected, tuple(runs))
+    return Sweep(asked, expected, tuple(runs), tuple(failed))
+
+
+def _evenly(expected: Forecast, count: int, free_nbytes: int, notify: Told) -> tuple[int, ...]:
+    if count == 0:
+        return ()
+    every = expected.thresholds()
+    fitting = [budget for budget in every if budget <= free_nbytes] or [every[0]]
+    if len(fitting) < len(every):
+        notify(
+            f"Budgets of more than {smallest_size_text(fitting[-1])} are left out: {format_size(free_nbytes)} are free."
+        )
+    return thinned(fitting, count) if count > 1 else (fitting[0],)
 
 
 def run_at(

@@ -82,8 +82,8 @@ def storage(
         raise SettingError("There is nothing to read.", "Name a file on the storage, or give --weights.")
     if plot is not None and weights is None:
         raise SettingError("Without weights there are no steps to draw.", "Give --weights FILE too.")
+    from streamer.bench.pace import emulated_speed
     from streamer.bench.storage_measure import check_readable, measure_emulated, measure_storage
-    from streamer.bench.throttle import emulated_speed
 
     most = parse_size(size)
     budgets = [parse_size(text) for text in vram_budget or ()]
@@ -128,9 +128,11 @@ def storage(
                     ),
                 )
                 found.steps.append(StepsOn(name, speed, run))
-            if plot is not None:
-                draw(found).save(plot)
             (print_json if json_line else print_storages)(found)
+            if plot is not None and not found.steps:
+                say(f"{plot.name} isn't drawn: there are no steps to draw.")
+            elif plot is not None:
+                draw(found).save(plot)  # last: what was measured is told already, should it fail
         finally:
             found.outlook.close()
     else:

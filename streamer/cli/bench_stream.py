@@ -15,6 +15,7 @@ from streamer.cli.plot_file import check_plot_path
 from streamer.cli.tables import budget_text, new_table, print_table, seconds_text, size_text
 from streamer.cli.warnings import Warnings
 from streamer.config import format_size, parse_size
+from streamer.errors import printable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -54,7 +55,7 @@ def stream(
 ) -> None:
     """Stream the U-Net at one budget or several: seconds a step, overlap, stalls and peak memory.
 
-    The result has to be the same at every budget, bit for bit: exit code 1 if it isn't, or isn't finite.
+    The result has to be the same at every budget, bit for bit: exit code 1 if it isn't, isn't finite, or is missing.
 
     Examples:
 
@@ -93,14 +94,17 @@ def stream(
             f"{budget_text(budget)}: step {number} of {steps + 1}, {seconds_text(seconds)}"
         ),
     )
-    if plot is not None:
-        draw(found).save(plot)
     if json_line:
         typer.echo(json.dumps(as_json(found)))
-    else:
+    elif found.runs:
         print_sweep(found)
+    for budget, reason in found.failed:
+        typer.echo(f"{budget_text(budget)}: {printable(reason)}", err=True)
+    if plot is not None and found.runs:
+        draw(found).save(plot)  # last: what was measured is told already, should it fail
     if not is_sound(found):
         typer.echo("The results differ between budgets, or aren't finite.", err=True)
+    if found.failed or not is_sound(found):
         raise typer.Exit(1)
 
 
@@ -141,8 +145,10 @@ def print_sweep(found: Sweep) -> None:
     )
     typer.echo(
         "Medians without the first step. Overlap: the slowest of computing, decoding and the link alone, by the step. "
-        "Bound: the same as predicted; no step can be faster on this machine, but for noise."
+        "Bound: predicted, of these or of all processors' work where a CPU computes; what storage takes isn't in it."
     )
+    if machine.link is not None:
+        typer.echo(f"The link to the device wasn't measured; {machine.link / 1e9:.3g} GB/s are assumed.")
     if any(run.overlap > 1 or run.bound_seconds > run.steps.step_seconds for run in found.runs):
         typer.echo(
             "Steps were faster than their bound, so it is wrong here, and with it predicted and overlap: single blocks "
@@ -165,8 +171,10 @@ def as_json(found: Sweep) -> dict[str, Any]:
         "everything_nbytes": found.everything_nbytes,
         "workers": found.forecast.machine.workers,
         "cores": found.forecast.machine.cores,
+        "assumed_link": found.forecast.machine.link,
         "results_equal": found.results_equal,
         "runs": [run_json(run) for run in found.runs],
+        "failed": [{"vram_budget": budget, "reason": reason} for budget, reason in found.failed],
     }
 
 
@@ -207,8 +215,9 @@ def draw(found: Sweep) -> Image:
     from streamer.plan.thresholds import thinned
 
     most = found.everything_nbytes
-    budgets = sorted({*thinned(found.forecast.thresholds(), 24), *(run.budget_nbytes for run in found.runs)})
-    outlooks = [found.forecast.at(budget) for budget in budgets if budget <= most]
+    run_at = {run.budget_nbytes: run.outlook for run in found.runs}  # with the settings that they ran with
+    budgets = sorted({*thinned(found.forecast.thresholds(), 24), *run_at})
+    outlooks = [run_at.get(budget) or found.forecast.at(budget) for budget in budgets if budget <= most]
     bound = tuple((float(one.budget_nbytes), bound_seconds(one)) for one in outlooks)
     predicted = tuple((float(one.budget_nbytes), one.prediction.step_seconds) for one in outlooks)
     measured = tuple((float(min(run.budget_nbytes, most)), run.steps.step_seconds) for run in found.runs)

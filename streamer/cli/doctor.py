@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamer.cli.libraries import load_libraries
-from streamer.config import format_size
+from streamer.errors import printable
 
 if TYPE_CHECKING:
     from streamer.bench.checks import Finding
     from streamer.bench.machine_facts import Facts
 
+# What mismatched or half-installed libraries raise when they are imported; diffusers wraps it in RuntimeError.
+_UNLOADABLE = (ImportError, OSError, RuntimeError, ValueError, AttributeError)
 _COLOURS = {"ok": "green", "advice": "yellow", "fault": "red"}
 
 
@@ -29,9 +31,14 @@ def doctor(
 
     Exit code 0: all is well, though there may be advice. 1: something has to be mended.
     """
-    load_libraries(bars=False)
-    from streamer.bench.checks import findings, is_well, recommended
-    from streamer.bench.machine_facts import gather
+    typer.echo("Looking at this machine ...", err=True)
+    try:
+        load_libraries(bars=False)
+        from streamer.bench.checks import findings, is_well, recommended
+        from streamer.bench.machine_facts import gather
+    except _UNLOADABLE as error:
+        _print_unloadable(error, json_line)
+        raise typer.Exit(1) from error
 
     facts = gather(weights)
     found = findings(facts)
@@ -70,6 +77,18 @@ def _print(facts: Facts, found: tuple[Finding, ...]) -> None:
             typer.echo(f"        {one.hint}")
 
 
+def _print_unloadable(error: Exception, json_line: bool) -> None:
+    """What can be told when the libraries that tell the rest can't even be loaded."""
+    text = f"They can't be loaded: {printable(str(error) or type(error).__name__)}"
+    hint = "Install them anew: pip install --force-reinstall torch diffusers transformers"
+    if json_line:
+        finding = {"level": "fault", "subject": "packages", "text": text, "hint": hint}
+        typer.echo(json.dumps({"well": False, "findings": [finding], "recommended": None, "facts": None}))
+    else:
+        typer.secho(" fault  ", fg=_COLOURS["fault"], nl=False)
+        typer.echo(f"packages: {text}\n        {hint}")
+
+
 def _round(nbytes: int) -> str:
     """Down, in the unit that a person would type."""
-    return f"{nbytes / 1e9:.3g}GB" if nbytes >= 10**9 else format_size(nbytes).replace(" ", "")
+    return f"{nbytes // 10**7 / 100:g}GB" if nbytes >= 10**9 else f"{nbytes // 10**6}MB"

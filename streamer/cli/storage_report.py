@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from streamer.cli.tables import budget_text, new_table, print_table, seconds_text, size_text
+from streamer.config import UNLIMITED
 from streamer.errors import printable, smallest_size_text
 
 if TYPE_CHECKING:
@@ -131,8 +132,8 @@ def _print_steps(found: Found, outlook: StepsOutlook) -> None:
                 seconds_text(step.cached.prediction.step_seconds),
                 expected.bound,
             )
-        best = advice(one.steps, outlook.forecast)
-        keep = f" --ram-budget {smallest_size_text(best.ram_nbytes)}" if best.keep and best.ram_nbytes else ""
+        best = advice(one.steps, outlook.forecast, outlook.free)
+        keep = f" --ram-budget {smallest_size_text(best.ram_nbytes)}" if best.ram_nbytes else ""
         told.append(
             f"{printable(one.name)}: --vram-budget {budget_text(best.vram_nbytes)}{keep}: "
             f"{seconds_text(best.step_seconds)} a step from the storage, {seconds_text(best.cached_seconds)} cached."
@@ -193,13 +194,13 @@ def _read_json(one: ReadSpeed) -> dict[str, Any]:
 def _steps_json(one: StepsOn, outlook: StepsOutlook) -> dict[str, Any]:
     from streamer.bench.storage_steps import advice
 
-    best = advice(one.steps, outlook.forecast)
+    best = advice(one.steps, outlook.forecast, outlook.free)
     return {
         "name": one.name,
         "disk": one.disk,
         "stored_nbytes": outlook.stored_nbytes,
         "decode_seconds": outlook.decode_seconds,
-        "recommended": {"vram_budget": best.vram_nbytes, "ram_budget": best.ram_nbytes if best.keep else 0},
+        "recommended": {"vram_budget": best.vram_nbytes, "ram_budget": best.ram_nbytes},
         "budgets": [
             {
                 "vram_budget": step.budget_nbytes,
@@ -221,11 +222,12 @@ def draw(found: Found) -> Image:
     series = []
     for number, one in enumerate(found.steps):
         colour = (PREDICTED, *MORE)[number % (1 + len(MORE))]
-        at = [float(step.budget_nbytes) for step in one.steps]
+        most = found.outlook.forecast.thresholds()[-1] if found.outlook is not None else UNLIMITED
+        at = [float(min(step.budget_nbytes, most)) for step in one.steps]
         expected = tuple(step.outlook.prediction.step_seconds for step in one.steps)
         series.append(Series(printable(one.name)[-24:], colour, tuple(zip(at, expected, strict=True))))
         dots = tuple(
-            (float(step.budget_nbytes), step.run.steps.step_seconds) for step in one.steps if step.run is not None
+            (x, step.run.steps.step_seconds) for x, step in zip(at, one.steps, strict=True) if step.run is not None
         )
         if dots:
             series.append(Series("", colour, dots, marks=True))

@@ -107,6 +107,34 @@ def test_a_gpu_that_cannot_compute_is_a_fault_with_what_it_said():
     assert "CUDA error: busy" in text
 
 
+def test_a_gpu_that_does_not_tell_what_it_is_is_a_fault_with_what_it_said():
+    ((level, text),) = of(with_gpu(Gpu("device 0", (0, 0), fault="unknown error"), CU126), "device")
+    assert level is Level.FAULT
+    assert "unknown error" in text
+    assert "older than" not in text
+
+
+def test_a_driver_that_is_broken_is_no_missing_gpu():
+    ((level, text),) = of(replace(CPU, driver_fault="Driver/library version mismatch"), "device")
+    assert level is Level.ADVICE  # it may be a machine that never had one
+    assert "version mismatch" in text
+
+
+def test_a_rocm_torch_is_judged_by_its_trial():
+    radeon = Gpu("Radeon RX 6800", (10, 3), 16 * GB, 15 * GB)
+    facts = replace(with_gpu(radeon, ("gfx1030",)), torch_cuda=None, torch_hip="6.4", driver_gpus=())
+    ((level, text),) = of(facts, "device")
+    assert level is Level.OK
+    assert "ROCm 6.4" in text
+    assert recommended(facts).device == "cuda:0"
+    ((level, _),) = of(replace(facts, torch_gpus=(replace(radeon, fault="no"),)), "device")
+    assert level is Level.FAULT
+
+
+def test_a_gpu_with_too_little_memory_is_not_recommended():
+    assert recommended(with_gpu(replace(RTX_3060, free_nbytes=GB // 5), CU126)).device == "cpu"
+
+
 @pytest.mark.parametrize(("free", "level"), [(11 * GB, Level.OK), (4 * GB, Level.ADVICE), (GB // 2, Level.FAULT)])
 def test_free_device_memory(free, level):
     ((found, _),) = of(with_gpu(replace(RTX_3060, free_nbytes=free), CU126), "device memory")

@@ -61,6 +61,35 @@ def test_this_machine_without_its_gpus(monkeypatch, tmp_path):
     assert facts.packages["torch"].installed
 
 
+@pytest.mark.parametrize(
+    ("output", "fault"),
+    [
+        ('Field "compute_cap" is not a valid field to query.\n', 'Field "compute_cap" is not a valid field to query.'),
+        ("\nFailed to initialize NVML: Driver/library version mismatch\n", "Failed to initialize NVML: "),
+        ("", "exit code 2"),
+        ("No devices were found\n", None),
+    ],
+)
+def test_a_driver_whose_program_fails_is_told_with_what_it_said(monkeypatch, output, fault):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    def broken(*_: object, **__: object) -> None:
+        raise subprocess.CalledProcessError(2, "nvidia-smi", output, "")
+
+    monkeypatch.setattr(subprocess, "run", broken)
+    told = gather().driver_fault
+    assert told is None if fault is None else told is not None and told.startswith(fault)
+
+
+def test_a_gpu_that_does_not_even_tell_its_name_is_a_gpu_with_a_fault(cuda, monkeypatch):
+    def refuse(_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("torch.cuda.get_device_name", refuse)
+    (gpu,) = gather().torch_gpus
+    assert gpu.fault == "RuntimeError"
+
+
 @pytest.fixture
 def cuda(monkeypatch):
     """A device of which only the questions are answered."""

@@ -64,6 +64,10 @@ def system(tmp_path) -> System:
         (f"{PCI}/0000:00:1e.4/mmc_host/mmc0/block/mmcblk0", "0", StorageKind.CARD),
         (f"{PCI}/0000:00:02.0/virtio1/block/vda", "1", StorageKind.VIRTUAL),
         ("devices/virtual/block/zram0", "0", StorageKind.MEMORY),
+        ("devices/platform/host3/session1/target3:0:0/block/sda", "0", StorageKind.NETWORK),
+        ("devices/LNXSYSTM:00/VMBUS:01/host0/block/sda", "1", StorageKind.VIRTUAL),
+        (f"{PCI}/0000:00:10.0/host0/port-0:0/block/sda", "0", StorageKind.UNKNOWN),
+        (f"{PCI}/0000:00:10.0/host0/port-0:0/block/sda", "1", StorageKind.SPINNING),
         ("devices/virtual/block/loop0", "0", StorageKind.UNKNOWN),
         (f"{PCI}/0000:00:17.0/ata1/host0/block/sda", "", StorageKind.UNKNOWN),
     ],
@@ -74,6 +78,14 @@ def test_a_disk_is_known_by_its_place_and_name(system, tmp_path, where, rotation
     found = system.storage(tmp_path, 8, 0)
     assert found.kind is kind
     assert (found.device, found.filesystem) == (where.rsplit("/", 1)[1], "ext4")
+
+
+def test_a_hypervisors_disk_is_no_spinning_one_whatever_its_flag_says(system, tmp_path):
+    disk = system.disk(f"{PCI}/0000:00:10.0/host0/block/sda", "8:0", rotational="1")
+    (disk / "device").mkdir()
+    (disk / "device" / "vendor").write_text("VMware  \n")
+    system.mount("8:0", "/", "ext4", "/dev/sda1")
+    assert system.storage(tmp_path, 8, 0).kind is StorageKind.VIRTUAL
 
 
 def test_a_partition_is_as_its_disk_and_removable_ones_are_told(system, tmp_path):

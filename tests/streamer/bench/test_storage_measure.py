@@ -9,6 +9,7 @@ import pytest
 
 import lzr2
 from streamer.bench import storage_measure
+from streamer.bench.storage_kind import Storage, StorageKind
 from streamer.bench.storage_measure import BLOCKS, SEQUENTIAL, check_readable, measure_emulated, measure_storage
 from streamer.bench.storage_read import METHODS, PIECE
 from streamer.errors import SettingError
@@ -53,6 +54,14 @@ def test_only_a_cold_read_of_blocks_tells_the_storages_speed(measured):
     assert replace(report, reads=(other, cold)).disk == 150.0
     assert replace(report, reads=(other, replace(cold, cold=False))).disk == 500.0
     assert replace(report, reads=(replace(cold, cold=False), replace(cold, pattern=SEQUENTIAL))).disk is None
+
+
+def test_files_in_memory_are_as_fast_as_they_are_read(measured):
+    report, _ = measured
+    warm = replace(report.reads[3], method="pread", pattern=BLOCKS, cold=False, nbytes=300, seconds=2.0, problem=None)
+    memory = replace(report, reads=(warm,), storage=Storage(StorageKind.MEMORY, "tmpfs"))
+    assert memory.disk == 150.0
+    assert memory.not_cold == ()
 
 
 def test_what_should_be_cold_and_is_not_is_named(measured):

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.bench import storage_read
+from streamer.bench.pace import Pace
 from streamer.bench.storage_read import METHODS, PIECE, in_turn, read_speed, scattered, sequential
-from streamer.bench.throttle import Pace
 
 NBYTES = 3 * PIECE + 1234
 
@@ -55,9 +56,38 @@ def test_records_come_in_turn_from_where_the_part_starts():
     assert in_turn(records, 1000, 1, 2) == records[5:] + records[:5]
 
 
+@pytest.fixture
+def given(monkeypatch):
+    """What the readers really gave: where, and the bytes."""
+    seen: list[tuple[int, bytes]] = []
+    real_open = storage_read.open_source
+    real_preadv = getattr(os, "preadv", None)
+
+    def spied_open(path, io):
+        source = real_open(path, io)
+        real_read = source.read_into
+
+        def read_into(offset, out):
+            real_read(offset, out)
+            seen.append((offset, bytes(out)))
+
+        source.read_into = read_into
+        return source
+
+    def spied_preadv(fd, buffers, offset):
+        n = real_preadv(fd, buffers, offset)
+        seen.append((offset, bytes(buffers[0][:n])))
+        return n
+
+    monkeypatch.setattr(storage_read, "open_source", spied_open)
+    if real_preadv is not None:
+        monkeypatch.setattr("streamer.bench.storage_read.os.preadv", spied_preadv)
+    return seen
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("threads", [1, 3])
-def test_every_method_reads_all_it_is_told_to(file, method, threads):
+def test_every_method_reads_all_it_is_told_to(file, given, method, threads):
     ranges = [(0, 10), (4095, 2), (NBYTES - 77, 77), (PIECE, PIECE)]
     found = read_speed(file, method, "blocks", ranges, threads=threads, cold=True)
     if method == "direct" and found.problem is not None:
@@ -67,6 +97,16 @@ def test_every_method_reads_all_it_is_told_to(file, method, threads):
     assert found.nbytes == sum(n for _, n in ranges)
     assert found.rate == pytest.approx(found.nbytes / found.seconds)
     assert found.problem is None
+    content = file.read_bytes()
+    assert all(content[offset : offset + len(data)] == data for offset, data in given)
+    for offset, nbytes in ranges:
+        assert any(at <= offset and offset + nbytes <= at + len(data) for at, data in given)
+
+
+def test_a_direct_read_that_ends_in_the_middle_of_the_file_is_no_measurement(file, monkeypatch):
+    monkeypatch.setattr("streamer.bench.storage_read.os.preadv", lambda _fd, buffers, _at: min(100, len(buffers[0])))
+    with pytest.raises(OSError, match="shorter"):
+        read_speed(file, "direct", "sequential", [(0, PIECE)], threads=1, cold=True)
 
 
 def test_cold_is_claimed_only_where_nothing_was_there(file, monkeypatch):

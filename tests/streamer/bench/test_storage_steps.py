@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from streamer.bench.free_memory import FreeMemory
 from streamer.bench.storage_steps import advice, outlook_of
 from streamer.bench.stream_sweep import AskedSize
+from streamer.config import UNLIMITED
 from streamer.errors import PartBudgetError
 from streamer.models.open import PipelineOptions
 
 SIZE = AskedSize(64, 64, 1.0)
+AMPLE = FreeMemory(10**12, 10**12)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +62,39 @@ def test_emulated_steps_take_what_was_predicted_of_a_storage_that_bounds_them(ou
 
 def test_advice_is_the_smallest_budget_that_is_not_much_slower(outlook):
     steps = outlook.on(1e5)
-    best = advice(steps, outlook.forecast)
-    assert (best.vram_nbytes, best.ram_nbytes, best.keep) == (outlook.budgets[-1], 0, False)
-    slow = advice(steps[:1], outlook.forecast)
+    best = advice(steps, outlook.forecast, AMPLE)
+    assert (best.vram_nbytes, best.ram_nbytes) == (outlook.budgets[-1], 0)
+    slow = advice(steps[:1], outlook.forecast, AMPLE)
     assert slow.vram_nbytes == outlook.budgets[0]
-    assert slow.keep
     assert slow.ram_nbytes > 0
     assert slow.step_seconds > slow.cached_seconds
     same = [replace(steps[-1], budget_nbytes=budget) for budget in (5, 6)]
-    assert advice(same, outlook.forecast).vram_nbytes == 5
+    assert advice(same, outlook.forecast, AMPLE).vram_nbytes == 5
+
+
+def test_memory_that_the_prediction_counts_on_is_part_of_the_advice(outlook):
+    given = replace(outlook.forecast, settings=replace(outlook.forecast.settings, ram_budget_nbytes=7_000_000))
+    best = advice(outlook.on(1e12)[:1], given, AMPLE)
+    assert best.ram_nbytes == 7_000_000
+
+
+def test_an_unlimited_budget_is_no_larger_than_everything(outlook):
+    everything = outlook.forecast.thresholds()[-1]
+    smallest, *_, largest = outlook.on(1e5)
+    steps = [smallest, replace(largest, budget_nbytes=UNLIMITED)]
+    best = advice(steps, outlook.forecast, FreeMemory(everything, everything + 10**9))
+    assert best.vram_nbytes == UNLIMITED
+
+
+def test_advice_keeps_to_the_memory_that_is_free(outlook):
+    steps = outlook.on(1e5)
+    largest = advice(steps, outlook.forecast, AMPLE)
+    small = FreeMemory(device=outlook.budgets[1], host=outlook.budgets[1])
+    best = advice(steps, outlook.forecast, small)
+    assert best.vram_nbytes <= outlook.budgets[1] < largest.vram_nbytes
+    assert best.ram_nbytes == 0  # what is left is the system's
+    none = advice(steps, outlook.forecast, FreeMemory(0, 0))
+    assert none.vram_nbytes == outlook.budgets[0]
 
 
 def test_a_budget_that_cannot_work_is_refused(options):

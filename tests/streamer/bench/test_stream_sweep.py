@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from streamer.bench.free_memory import FreeMemory
 from streamer.bench.own_process import run_here
 from streamer.bench.stream_sweep import AskedSize, bound_seconds, run_at, sweep
 from streamer.config import UNLIMITED
-from streamer.errors import PartBudgetError
+from streamer.errors import BenchProcessError, PartBudgetError
 from streamer.models.open import PipelineOptions
 
 SIZE = AskedSize(64, 64, 1.0)
@@ -51,7 +52,7 @@ def test_results_are_equal_and_bounds_are_the_slowest_resource(swept):
         prediction = run.outlook.prediction
         assert run.bound_seconds == bound_seconds(run.outlook) == max(prediction.limits.values())
         assert run.limits.compute == found.forecast.compute.seconds
-        assert run.overlap == pytest.approx(run.limits.seconds / run.steps.typical.seconds)
+        assert run.overlap == pytest.approx(run.limits.seconds / run.steps.step_seconds)
 
 
 def test_each_budget_is_told(swept):
@@ -63,6 +64,30 @@ def test_each_budget_is_told(swept):
 def test_without_budgets_it_is_the_options_own(options):
     found = sweep(options, [], SIZE, 1, print, print, run=run_here)
     assert [run.budget_nbytes for run in found.runs] == [16_000_000]
+
+
+def test_a_budget_whose_steps_end_early_costs_no_other_its_result(options):
+    def run(job, on_step):
+        if job.options.vram_budget_nbytes == 20_000_000:
+            raise BenchProcessError("ended by SIGKILL")
+        return run_here(job, on_step)
+
+    found = sweep(options, [16_000_000, 20_000_000, 24_000_000], SIZE, 1, print, print, run=run)
+    assert [run.budget_nbytes for run in found.runs] == [16_000_000, 24_000_000]
+    ((budget, reason),) = found.failed
+    assert budget == 20_000_000
+    assert "SIGKILL" in reason
+
+
+@pytest.mark.parametrize("evenly", [1, 3])
+def test_budgets_beyond_the_free_memory_are_left_out_and_that_is_told(options, monkeypatch, evenly):
+    monkeypatch.setattr("streamer.bench.stream_sweep.free_memory", lambda _: FreeMemory(20_000_000, 20_000_000))
+    said: list[str] = []
+    found = sweep(options, [], SIZE, 1, said.append, print, evenly=evenly, run=run_here)
+    assert len(found.runs) == evenly
+    assert found.runs[0].budget_nbytes == found.forecast.thresholds()[0]
+    assert found.runs[-1].budget_nbytes <= 20_000_000
+    assert any("are left out: 20 MB are free" in line for line in said)
 
 
 def test_a_budget_that_cannot_work_is_refused_before_anything_runs(options):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from streamer.bench import stream_sweep
 from streamer.bench.own_process import run_here
+from streamer.errors import BenchProcessError
 
 SMALL = ("--device", "cpu", "--steps", "1", "--guidance", "1", "--ram-budget", "0")
 
@@ -62,6 +63,22 @@ def test_results_that_differ_are_a_failure(bench, monkeypatch):
     done = bench("--vram-budget", "20MB")
     assert done.code == 1
     assert "differ between budgets" in done.err
+
+
+def test_what_was_measured_is_told_where_one_budget_fails_and_the_exit_code_says_so(bench, monkeypatch):
+    def run(job, on_step):
+        if job.options.vram_budget_nbytes == 30_000_000:
+            raise BenchProcessError("ended by SIGKILL")
+        return run_here(job, on_step)
+
+    monkeypatch.setattr("streamer.bench.stream_sweep.sweep", partial(stream_sweep.sweep, run=run))
+    done = bench("--vram-budget", "20MB", "--vram-budget", "30MB", "--json")
+    assert done.code == 1
+    found = json.loads(done.out)
+    assert [run["vram_budget"] for run in found["runs"]] == [20_000_000]
+    assert [one["vram_budget"] for one in found["failed"]] == [30_000_000]
+    assert "30MB: " in done.err
+    assert "SIGKILL" in done.err
 
 
 @pytest.mark.parametrize(
