@@ -21,7 +21,7 @@ def mark(what: str, **facts: Any) -> None:
     """Tells the parent, which takes the time."""
     from benchmarks.compare import counters
 
-    print(MARK + json.dumps({"what": what, "memory": counters.memory(), **facts}), flush=True)
+    print(MARK + json.dumps({"what": what, **({"memory": counters.memory()} | facts)}), flush=True)
 
 
 def step(unet: Any, arguments: dict[str, Any], what: str) -> Any:
@@ -74,7 +74,8 @@ def main() -> int:
     config = json.loads((setting.model / "config.json").read_text("utf-8"))
     dtype = getattr(torch, setting.compute)
     arguments = unet_inputs(config, setting.pixels, setting.batch, setting.device, dtype)
-    mark("ready", peak_is_anew=counters.forget_peak(), threads=torch.get_num_threads())
+    loaded = counters.memory()  # before the peak is forgotten
+    mark("ready", memory=loaded, peak_is_anew=counters.forget_peak(), threads=torch.get_num_threads())
     for _ in range(setting.steps):
         result = step(unet, arguments, "step")
     files = page_cache.files_below(setting.weights, setting.scratch)

@@ -39,7 +39,8 @@ class Row:
         read_nbytes: from storage in a counted step.
         cold_step_seconds: steps before which its files left the page cache; None without any.
         cold_read_nbytes: from storage in such a step.
-        equal: every step of every round gave what the same weights loaded whole gave, bit for bit; None if unknown.
+        equal: every step of every round gave what the same weights loaded whole gave, bit for bit, and finite; None if
+            unknown.
         largest_difference: from that result, by its largest value: rounding is 1e-6, something wrong is 1.
         rounds: that ran to their end.
     """
@@ -143,12 +144,14 @@ def _against_resident(records: Sequence[Mapping[str, Any]], is_resident: Sequenc
 
 
 def not_run(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Name and reason of each runtime of which no child ran to its end."""
+    """Name and reason of each runtime of which a child didn't run to its end; of some of several, how many."""
     found = []
     for runtime in runtimes:
         own = [record for record in records if record["name"] == runtime.name]
-        if own and all(record["reason"] for record in own):
-            found.append({"name": runtime.name, "reason": own[-1]["reason"]})
+        failed = [record for record in own if record["reason"]]
+        if failed:
+            some = f"in {len(failed)} of {len(own)} turns: " if len(failed) < len(own) else ""
+            found.append({"name": runtime.name, "reason": some + failed[-1]["reason"]})
     return found
 
 
@@ -182,7 +185,7 @@ def _row(
         read_nbytes=_median_read(counted),
         cold_step_seconds=_spread([step["seconds"] for step in cold]) if cold else None,
         cold_read_nbytes=_median_read(cold),
-        equal=None if expected is None else len(expected) == 1 and _digests(own) == expected,
+        equal=None if expected is None else len(expected) == 1 and _digests(own) == expected and _finite(own),
         largest_difference=max(differences) if differences else None,
         rounds=len(own),
     )
@@ -204,6 +207,10 @@ def _median_read(steps: Sequence[Mapping[str, Any]]) -> float | None:
 
 def _digests(own: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     return frozenset(step["digest"] for record in own for step in [*record["steps"], *record["cold_steps"]])
+
+
+def _finite(own: Sequence[Mapping[str, Any]]) -> bool:
+    return all(step["finite"] for record in own for step in [*record["steps"], *record["cold_steps"]])
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -52,12 +52,15 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
     """
     rows = [row for row in map(Row.from_json, result["rows"]) if re.search(only, row.name)]
     with_device = any(row.device_nbytes is not None for row in rows)
-    memory: Column = ("peak memory of the process", lambda row: size(row.peak_nbytes))
+    memory: list[Column] = [
+        ("peak memory of the process", lambda row: size(row.peak_nbytes)),
+        ("without pages of files", lambda row: size(row.own_nbytes)),
+    ]
     device: list[Column] = [("peak on the device", lambda row: size(row.device_nbytes))] if with_device else []
     columns: list[Column] = [
         ("a step, resident = 1", lambda row: _ratio(row.against_resident)),
         ("first step done after", lambda row: _short_seconds(row.first_step_seconds)),
-        memory,
+        *memory,
         *device,
         ("a step with no file cached", lambda row: _short_seconds(row.cold_step_seconds)),
         ("read from disk then", lambda row: size(row.cold_read_nbytes)),
@@ -66,7 +69,7 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
     parts = [_markdown(rows, columns)]
     names = [each["name"] for each in result["not_run"] if re.search(only, each["name"])]
     if names:
-        parts.append(f"Can't run on that machine: {', '.join(names)}.")
+        parts.append(f"Not run, or not to the end, on that machine: {'; '.join(names)}.")
     if how:
         parts.append(_how(result))
     return "\n\n".join(parts) + "\n"

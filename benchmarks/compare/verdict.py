@@ -55,10 +55,14 @@ def _faster_than_peers(rows: Sequence[Row]) -> Verdict:
         for peer in peers
         if _memory(peer) <= _memory(row) and _time(peer) <= _time(row)
     ]
-    fastest = min(map(_time, ours))
-    faster = [f"{peer.name}, {_times(peer)}" for peer in peers if _time(peer) <= fastest]
-    beside = f"; faster than all rows of this project, with more memory: {'; '.join(faster)}" if faster else ""
-    return Verdict(goal, not beaten, "; ".join(beaten) or f"{len(peers)} peers{beside}")
+    if beaten:
+        return Verdict(goal, False, "; ".join(beaten))
+    most = max(map(_memory, ours))
+    within = sum(_memory(peer) <= most for peer in peers)
+    slowest = max(map(_time, ours))
+    faster = [f"{peer.name}, {_times(peer)}" for peer in peers if _memory(peer) > most and _time(peer) <= slowest]
+    beside = f"; faster than some row, with more memory than all: {'; '.join(faster)}" if faster else ""
+    return Verdict(goal, True, f"{within} of {len(peers)} peers use at most as much as some row{beside}")
 
 
 def _time(row: Row) -> float:

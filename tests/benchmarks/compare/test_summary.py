@@ -112,10 +112,16 @@ def test_what_failed_in_every_round_is_listed_with_its_reason_and_is_no_row():
     assert not_run(runtimes, records) == [{"name": "mmgp", "reason": "there is no GPU"}]
 
 
-def test_what_failed_in_one_round_is_a_row_of_the_others():
+def test_what_failed_in_one_round_is_a_row_of_the_others_and_told():
     runtimes, records = made((PEER, [child(), child(reason="killed")]))
     assert [row.rounds for row in rows(runtimes, records)] == [1]
-    assert not_run(runtimes, records) == []
+    assert not_run(runtimes, records) == [{"name": PEER.name, "reason": "in 1 of 2 turns: killed"}]
+
+
+def test_what_is_not_finite_is_equal_to_nothing():
+    seen = child()
+    seen.marks[1]["finite"] = False
+    assert [row.equal for row in rows(*made((RESIDENT, [child()]), (OURS, [seen])))] == [True, False]
 
 
 def test_a_row_survives_json():

@@ -50,13 +50,14 @@ def test_cells(made):
         "1.50 (1.50 to 1.50)",
         "8 s",
         "1 KB",
+        "800 B",
         "4 s",
         "0 B",
         "**no**, by up to 2e-01",
     ]
     assert by_name["resident"].split("|")[2].strip() == "1"
     assert "2.0 GB" in by_name["resident"]
-    assert by_name["resident"].split("|")[5].strip() == "–"
+    assert by_name["resident"].split("|")[6].strip() == "–"
 
 
 def test_a_device_has_its_column_where_there_is_one(made):

@@ -1,0 +1,31 @@
+"""Committed results say what their own runs say, in every file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmarks.compare import plot, summary, table, verdict
+from benchmarks.compare.runtimes import all_runtimes
+from benchmarks.compare_runtimes import parse
+
+RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
+
+
+def test_there_are_results():
+    assert RESULTS
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_rows_and_verdicts_are_those_of_the_runs_and_the_texts_are_those_of_the_json(path):
+    result = json.loads(path.read_text("utf-8"))
+    args = parse(shlex.split(result["command"])[3:])
+    rows = summary.rows(all_runtimes(args.budgets), result["runs"])
+    assert json.loads(json.dumps([row.to_json() for row in rows])) == result["rows"]
+    assert summary.not_run(all_runtimes(args.budgets), result["runs"]) == result["not_run"]
+    assert [vars(each) for each in verdict.verdicts(rows)] == result["verdicts"]
+    assert path.with_suffix(".md").read_text("utf-8") == table.whole_table(result)
+    assert path.with_suffix(".svg").read_text("utf-8") == plot.plot(result)
