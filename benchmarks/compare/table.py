@@ -67,9 +67,13 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
         ("same result", _yes),
     ]
     parts = [_markdown(rows, columns)]
-    names = [each["name"] for each in result["not_run"] if re.search(only, each["name"])]
-    if names:
-        parts.append(f"Not run, or not to the end, on that machine: {'; '.join(names)}.")
+    reasons: dict[str, list[str]] = {}
+    for each in result["not_run"]:
+        if re.search(only, each["name"]):
+            reasons.setdefault(each["reason"], []).append(each["name"])
+    if reasons:
+        told = "\n".join(f"- {'; '.join(names)}: {reason}" for reason, names in reasons.items())
+        parts.append(f"Not run, or not to the end, on that machine:\n\n{told}")
     if how:
         parts.append(_how(result))
     return "\n\n".join(parts) + "\n"

@@ -10,6 +10,7 @@ import pytest
 
 import lzr2
 from benchmarks.format import cases
+from benchmarks.rate import tell_rate
 from streamer.bench import plain_decode
 
 KINDS = {
@@ -35,7 +36,7 @@ def timed(benchmark: Any, run: Any, out: np.ndarray, expected: np.ndarray) -> No
     run()
     assert np.array_equal(out.view(np.uint8), expected.astype(out.dtype).view(np.uint8))
     benchmark.pedantic(run, rounds=5, warmup_rounds=1)
-    benchmark.extra_info["GB/s of float16"] = cases.OUTPUT_NBYTES / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "float16", cases.OUTPUT_NBYTES)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -59,4 +60,4 @@ def test_plain_numpy(benchmark: Any, opened: Opened) -> None:
     info = file.record("t0")
     assert np.array_equal(file.get_tensor("t0").reshape(-1).view(np.uint16), expected.view(np.uint16))
     benchmark.pedantic(lambda: plain_decode.decode(data, info), rounds=2)
-    benchmark.extra_info["GB/s of float16"] = cases.OUTPUT_NBYTES / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "float16", cases.OUTPUT_NBYTES)

@@ -10,6 +10,7 @@ import pytest
 
 import lzr2
 from benchmarks.format import cases
+from benchmarks.rate import tell_rate
 
 MADE = {"trained-like": cases.trained_like, "nearly ternary": cases.nearly_ternary}
 
@@ -20,7 +21,7 @@ def test_losslessly(benchmark: Any, tmp_path: Path, kind: str) -> None:
     lzr2.save_file({"t": tensor}, path)
     assert np.array_equal(lzr2.load_file(path)["t"].view(np.uint16), tensor.view(np.uint16))
     benchmark.pedantic(lambda: lzr2.save_file({"t": tensor}, path), rounds=2)
-    benchmark.extra_info["GB/s of float16"] = tensor.nbytes / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "float16", tensor.nbytes)
     benchmark.extra_info["bytes a weight"] = path.stat().st_size / tensor.size
 
 
@@ -37,4 +38,4 @@ def test_with_a_share_in_the_overlay(benchmark: Any, tmp_path: Path, share: floa
         error = np.square(file.get_tensor("t").astype(np.float64) - tensor).mean()
     assert 0 < error < np.square(tensor.astype(np.float64)).mean() / 4
     benchmark.pedantic(run, rounds=2)
-    benchmark.extra_info["GB/s of float16"] = tensor.nbytes / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "float16", tensor.nbytes)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.rate import tell_rate
 from lzr2.inflate import SLACK_NBYTES, inflate, inflate_exactly
 
 N_INDICES = 1280 * 1440
@@ -33,18 +34,18 @@ def test_the_fast_way(benchmark: Any, stream: tuple[bytes, bytes]) -> None:
         pytest.skip("this kind of stream is left to the other way")
     assert out[: len(content)].tobytes() == content == zlib.decompress(packed)
     benchmark(lambda: inflate_exactly(padded, len(packed), out, len(content)))
-    benchmark.extra_info["GB/s of indices"] = len(content) / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "indices", len(content))
 
 
 def test_the_way_for_all_streams(benchmark: Any, stream: tuple[bytes, bytes]) -> None:
     packed, content = stream
     assert b"".join(inflate([packed], len(content))) == content
     benchmark(lambda: sum(len(piece) for piece in inflate([packed], len(content))))
-    benchmark.extra_info["GB/s of indices"] = len(content) / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "indices", len(content))
 
 
 def test_the_standard_library(benchmark: Any, stream: tuple[bytes, bytes]) -> None:
     packed, content = stream
     assert zlib.decompress(packed) == content
     benchmark(lambda: zlib.decompress(packed))
-    benchmark.extra_info["GB/s of indices"] = len(content) / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "indices", len(content))

@@ -80,7 +80,16 @@ class SmallUnet:
             how: from ``lzr2`` or ``safetensors`` through a third of the memory, or ``all resident``.
         """
         source = SafetensorsSource([self.safetensors]) if how == "safetensors" else Lzr2Source(self.lzr2)
-        settings = StreamSettings(UNLIMITED if how == "all resident" else self.total_nbytes // 3, 0, 1)
+        vram = UNLIMITED if how == "all resident" else self.total_nbytes // 3
+        # As on a CPU when nobody says, but for memory and threads that would be the machine's.
+        settings = StreamSettings(
+            vram,
+            self.total_nbytes,
+            1,
+            hold_only_smaller=True,
+            packed_ram_nbytes=min(vram, self.total_nbytes) // 2,
+            load_in_pauses=True,
+        )
         unet = empty_unet(self.config)
         with stream_unet(unet, source, settings, torch.device("cpu"), torch.float32):
             yield unet, self.resident, self.arguments()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.rate import tell_rate
 from streamer.plan import lay_out, make_plan
 from streamer.tiers.arena import Arena
 from streamer.tiers.staging import StagingPool
@@ -50,4 +51,4 @@ def test_a_block(benchmark: Any, device: str, staged: bool, dtype: torch.dtype) 
     run()
     assert all(torch.equal(view.cpu(), weight) for view, weight in zip(views[0], weights, strict=True))
     benchmark.pedantic(run, rounds=10, warmup_rounds=1)
-    benchmark.extra_info["GB/s"] = blocks[0].nbytes / benchmark.stats.stats.min / 1e9
+    tell_rate(benchmark, "weights", blocks[0].nbytes)

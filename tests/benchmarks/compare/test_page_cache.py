@@ -7,6 +7,7 @@ import os
 import pytest
 
 from benchmarks.compare.page_cache import cached_nbytes, drop, files_below
+from streamer.bench.storage_kind import StorageKind, find_storage
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system has no such call")
 
@@ -15,9 +16,9 @@ def test_a_file_just_written_is_there_until_it_is_dropped(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(3_000_001))
     assert cached_nbytes([path]) == 3_000_001
-    assert drop([path])
-    if cached_nbytes([path]) == 3_000_001:
+    if find_storage(tmp_path).kind is StorageKind.MEMORY:
         pytest.skip("this file system keeps its files in memory")
+    assert drop([path])
     assert cached_nbytes([path]) == 0
     with path.open("rb") as file:
         file.read(10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.compare.table import readme_table, size, whole_table
@@ -34,6 +36,14 @@ def test_the_whole_table_has_reasons_and_goals(made):
     text = whole_table(made)
     assert "- mmgp: there is no GPU" in text
     assert "- not met: all results of this project equal" in text
+
+
+def test_the_readmes_table_has_each_reason_once():
+    refused = [replace(REFUSED, name=name) for name in ("mmgp", "mmgp, pinned", "other")]
+    children = [child(reason="there is no GPU"), child(reason="there is no GPU"), child(reason="killed")]
+    made = result([(RESIDENT, [child()]), *((one, [seen]) for one, seen in zip(refused, children, strict=True))])
+    lines = [line for line in readme_table(made).splitlines() if line.startswith("- ")]
+    assert lines == ["- mmgp; mmgp, pinned: there is no GPU", "- other: killed"]
 
 
 @pytest.mark.parametrize("table", [whole_table, readme_table])
