@@ -36,11 +36,13 @@ from benchmarks.compare.machine import machine
 from benchmarks.compare.model_files import CONFIGS, ModelFiles, make_files
 from benchmarks.compare.runtimes import Runtime, all_runtimes
 from benchmarks.compare.setting import Setting
-from benchmarks.compare.watch import Watched, python, watch
+from benchmarks.compare.watch import Watched, most, python, watch
 
 ROOT = Path(__file__).parents[1]
 BUDGETS = {"full": ["1GB", "2GB", "4GB"], "demo": ["8MB", "16MB", "32MB"]}
 PIXELS = {"full": 512, "demo": 128}
+_CACHES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
+"""Where this project, and what it is made of, keeps what is the same at the next start."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,7 +71,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--name", default=None, help="of the files written; default: the model, the device and the date"
     )
+    parser.add_argument("--again", type=Path, metavar="NAME.json", help="measure nothing: write its files anew from its runs")
     args = parser.parse_args(arguments)
+    if args.again is not None:
+        return args
     if args.model == "full" and args.folder is None:
         parser.error("--model full needs --folder: make the files with tools/make_synthetic_sdxl.py")
     if args.resident_every < 1:
@@ -91,32 +96,40 @@ def chosen(args: argparse.Namespace) -> list[Runtime]:
 
 def environment(threads: int) -> dict[str, str]:
     """The same for every runtime."""
-    return os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": str(threads),
-        "GOMP_SPINCOUNT": "5000",
+    return {
+        **os.environ,
+        **_threads(threads),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
 
 
-def run_one(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scratch: Path, threads: int) -> Watched:
-    """One process, or why there is none."""
-    if args.skip and re.search(args.skip, runtime.name):
-        return Watched(reason=f"left out by --skip {args.skip}")
-    if missing := files.missing(runtime):
-        return Watched(reason=f"there is no {', '.join(missing)}")
-    needed = runtime.disk_copies * 2 * (files.folder / "lattice.safetensors").stat().st_size
-    if needed > (free := shutil.disk_usage(scratch).free):
-        return Watched(reason=f"it writes {table.size(needed)}, and {table.size(free)} are free on the disk")
+def _threads(threads: int) -> dict[str, str]:
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "GOMP_SPINCOUNT": "5000",  # waiting threads give their processor up soon
+    }
+
+
+def run_one(
+    runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scratch: Path, threads: int
+) -> tuple[Watched, int | None]:
+    """One process, or why there is none; and the bytes of its files in the page cache when it was started."""
+    if reason := why_not(runtime, args, files, scratch):
+        return Watched(reason=reason), None
     is_reference = runtime.kind == "reference"
     with tempfile.TemporaryDirectory(dir=scratch) as own:
+        weights = files.weights(runtime)
+        if runtime.first_start:
+            weights = Path(own) / weights.name
+            weights.hardlink_to(files.weights(runtime))  # a new name: the index that is kept is another file's
         setting = Setting(
             runtime.builder,
             runtime.options,
             files.model(runtime),
-            files.weights(runtime),
+            weights,
             Path(own),
             scratch / f"{runtime.weights}.result",
             args.device,
@@ -125,10 +138,25 @@ def run_one(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scrat
             1 if is_reference else args.steps,
             0 if is_reference else args.cold_steps,
         )
+        read = page_cache.files_below(files.weights(runtime), files.model(runtime))
         if not args.warm_start:
-            page_cache.drop(page_cache.files_below(files.weights(runtime), files.model(runtime)))
+            page_cache.drop(read)
+        cached = page_cache.cached_nbytes(read)
         command = python("benchmarks.compare.child", setting.to_json())
-        return watch(command, environment(threads), args.timeout, on_cuda=args.device == "cuda")
+        caches = {name: f"{own}/{name}" for name in _CACHES} if runtime.first_start else {}
+        return watch(command, environment(threads) | caches, args.timeout, on_cuda=args.device == "cuda"), cached
+
+
+def why_not(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scratch: Path) -> str:
+    """Why the runtime can't be tried here; empty if it can."""
+    if args.skip and re.search(args.skip, runtime.name):
+        return f"left out by --skip {args.skip}"
+    if missing := files.missing(runtime):
+        return f"there is no {', '.join(missing)}"
+    needed = runtime.disk_copies * 2 * (files.folder / "lattice.safetensors").stat().st_size
+    if needed > (free := shutil.disk_usage(scratch).free):
+        return f"it writes {table.size(needed)}, and {table.size(free)} are free on the disk"
+    return ""
 
 
 def warm_up(args: argparse.Namespace, runtimes: list[Runtime], files: ModelFiles, scratch: Path, threads: int) -> None:
@@ -168,10 +196,15 @@ def write(result: dict[str, Any], output: Path, name: str) -> None:
 
 def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, threads: int) -> dict[str, Any]:
     """What doesn't depend on any child."""
-    places = {str(path): f"{path.name}/" for path in (args.folder, args.scratch, args.output) if path is not None}
-    given = shlex.join(places.get(each.rstrip("/"), each) for each in arguments)
+    places = {path: f"{path.name}/" for path in (args.folder, args.scratch, args.output) if path is not None}
+
+    def told(argument: str) -> str:
+        option, equals, value = argument.rpartition("=")
+        return option + equals + places.get(Path(value), value)
+
+    given = shlex.join(map(told, arguments))
     return {
-        "format": 1,
+        "format": 2,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "command": f"python -m benchmarks.compare_runtimes {given}".strip(),
         "machine": machine(files.folder, args.device),
@@ -183,6 +216,7 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
             "compute": "float32" if args.device == "cpu" else "float16",
         },
         "threads": threads,
+        "environment": _threads(threads),
         "rounds": args.rounds,
         "steps": args.steps,
         "cold_start": not args.warm_start,
@@ -199,8 +233,29 @@ def _count(files: ModelFiles) -> int:
     return (path.stat().st_size - 8 - header) // 2
 
 
+def write_again(path: Path) -> dict[str, Any]:
+    """Rows, goals, table and plot as they follow from the runs of a result; what it holds now.
+
+    Raises:
+        OSError: it can't be read or written.
+        ValueError: it isn't such a file.
+    """
+    told = json.loads(path.read_text("utf-8"))
+    try:
+        args = parse(shlex.split(told["command"])[3:])
+        facts = {key: told[key] for key in told if key not in ("rows", "not_run", "verdicts", "runs")}
+        result = result_of(args, chosen(args), told["runs"], facts)
+        write(result, path.parent, path.stem)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no result of this program ({type(error).__name__}: {error})") from error
+    return result
+
+
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    if args.again is not None:
+        print(table.whole_table(write_again(args.again)))
+        return 0
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = args.threads or int(os.environ.get("OMP_NUM_THREADS", processors))
     with tempfile.TemporaryDirectory(prefix="compare-", dir=args.scratch) as made:
@@ -216,8 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
         records: list[dict[str, Any]] = []
 
         def run(runtime: Runtime, round_: int) -> None:
-            seen = run_one(runtime, args, files, scratch, threads)
-            records.append(summary.run_record(runtime, round_, seen))
+            seen, cached = run_one(runtime, args, files, scratch, threads)
+            records.append(summary.run_record(runtime, round_, seen, cached))
             print(f"round {round_ + 1}, {runtime.name}: {_told(records[-1])}", file=sys.stderr)
             write(result_of(args, runtimes, records, facts), args.output, name)
 
@@ -241,7 +296,7 @@ def _told(record: dict[str, Any]) -> str:
     if record["reason"]:
         return record["reason"]
     seconds = ", ".join(f"{step['seconds']:.3g}" for step in record["steps"])
-    peak = max(record["peak_load_nbytes"], record["peak_steps_nbytes"])
+    peak = most(record["peak_load_nbytes"], record["peak_steps_nbytes"])
     return f"steps of {seconds} s, {table.size(peak)}"
 
 

@@ -24,7 +24,7 @@ def mark(what: str, **facts: Any) -> None:
     print(MARK + json.dumps({"what": what, **({"memory": counters.memory()} | facts)}), flush=True)
 
 
-def step(unet: Any, arguments: dict[str, Any], what: str) -> Any:
+def step(unet: Any, arguments: dict[str, Any], what: str, **facts: Any) -> Any:
     """One forward, told with its seconds, what was read meanwhile, and a digest of the result's bits; the result."""
     import torch
 
@@ -39,9 +39,8 @@ def step(unet: Any, arguments: dict[str, Any], what: str) -> Any:
     seconds = time.perf_counter() - began
     read = {name: value - before[name] for name, value in counters.reads().items()}
     bits = result.cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    mark(
-        what, seconds=seconds, read=read, digest=hashlib.sha256(bits).hexdigest(), finite=bool(result.isfinite().all())
-    )
+    digest = hashlib.sha256(bits).hexdigest()
+    mark(what, seconds=seconds, read=read, digest=digest, finite=bool(result.isfinite().all()), **facts)
     return result
 
 
@@ -85,7 +84,7 @@ def main() -> int:
     )
     for _ in range(setting.cold_steps):
         page_cache.drop(files)
-        step(unet, arguments, "cold step")
+        step(unet, arguments, "cold step", cached=page_cache.cached_nbytes(files))
     mark("done")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 Counters = dict[str, int]
@@ -26,6 +27,15 @@ def reads(process: int | str = "self") -> Counters:
     gave it, wherever they came from (rchar, mapped files not included); empty if it can't be known."""
     pairs = (line.split(":") for line in _read(process, "io").splitlines())
     return {name: int(value) for name, value in pairs if name in ("read_bytes", "rchar")}
+
+
+def stolen_seconds() -> float | None:
+    """Processor seconds, of all together, that this virtual machine wanted and its host gave to others; None if the
+    system doesn't tell. Source: ``steal`` of ``/proc/stat``, proc_stat(5)."""
+    fields = _read(".", "stat").partition("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def forget_peak() -> bool:

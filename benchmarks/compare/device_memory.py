@@ -7,24 +7,33 @@ import threading
 
 
 class DeviceMemory:
-    """Watches from now until it is stopped; everything on the device counts, beyond what was there at first."""
+    """Watches from now until it is stopped; everything on the device counts, beyond what was there at first.
+
+    Where the driver's tool isn't there, or doesn't tell, nothing is known, and nothing is made up.
+    """
 
     def __init__(self) -> None:
+        self._smi: subprocess.Popen[str] | None = None
         query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-        self._before = int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) << 20
+        try:
+            self._before = int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) << 20
+        except (OSError, subprocess.CalledProcessError, ValueError):
+            return
         self._peak = self._before
         self._smi = subprocess.Popen([*query, "--loop-ms=50"], stdout=subprocess.PIPE, text=True)
-        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener = threading.Thread(target=self._listen, args=(self._smi,), daemon=True)
         self._listener.start()
 
-    def _listen(self) -> None:
-        assert self._smi.stdout is not None
-        for line in self._smi.stdout:
+    def _listen(self, smi: subprocess.Popen[str]) -> None:
+        assert smi.stdout is not None
+        for line in smi.stdout:
             if line.strip().isdecimal():
                 self._peak = max(self._peak, int(line) << 20)
 
-    def stop(self) -> int:
-        """Bytes: the peak."""
+    def stop(self) -> int | None:
+        """Bytes: the peak; None if it isn't known."""
+        if self._smi is None:
+            return None
         self._smi.kill()
         self._smi.wait()
         self._listener.join()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks.compare.summary import Row
+from benchmarks.compare.summary import Row, peak_of
 from benchmarks.compare.table import size
 
 WIDTH, LINE = 960, 20
@@ -19,8 +19,8 @@ _STEPS = (1, 2, 5)
 def plot(result: Mapping[str, Any]) -> str:
     """The SVG's text. Numbered points, names beside; left and low is better."""
     rows = [Row.from_json(told) for told in result["rows"]]
-    rows = [row for row in rows if row.against_resident is not None]
-    memory = [float(row.peak_nbytes if row.device_nbytes is None else row.device_nbytes) for row in rows]
+    rows = [row for row in rows if row.against_resident is not None and peak_of(row) is not None]
+    memory = [float(peak_of(row) or 0) for row in rows]
     times = [row.against_resident.median for row in rows if row.against_resident is not None]
     if not rows:
         return _svg(TOP + 20, [])

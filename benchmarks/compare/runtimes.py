@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["resident", "peer", "this project", "reference"]
@@ -23,6 +23,7 @@ class Runtime:
         weights: which of the two sets.
         container: suffix of the file that it loads.
         disk_copies: of the weights in the computed type that it writes before it can run.
+        first_start: as on a machine where this project has never run: nothing compiled, no index kept.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Runtime:
     weights: str = LATTICE
     container: str = ".safetensors"
     disk_copies: int = 0
+    first_start: bool = False
 
 
 def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
@@ -40,10 +42,12 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
     Args:
         budgets: of this project, such as ``1GB`` or, with a host budget, ``1GB/6GB``.
     """
+    lattice = [runtime for budget in budgets for runtime in _this_project(budget) if runtime.container == ".lzr2"]
     return [
         Runtime("resident", "resident", "resident"),
         Runtime("resident, overlay-heavy weights", "reference", "resident", weights=GAUSSIAN),
         Runtime("diffusers layerwise casting, kept in float16", "peer", "layerwise_casting"),
+        Runtime("diffusers layerwise casting, loaded in float16 by hand", "peer", "layerwise_casting_by_hand"),
         Runtime("diffusers model offload", "peer", "model_offload"),
         Runtime("diffusers sequential offload", "peer", "sequential_offload"),
         *_group_offload(),
@@ -52,6 +56,7 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
         Runtime("accelerate load_checkpoint_and_dispatch to disk", "peer", "dispatch_to_disk", disk_copies=1),
         Runtime("mmgp", "peer", "mmgp", {"budget_megabytes": 1000}),
         *(runtime for budget in budgets for runtime in _this_project(budget)),
+        *(replace(runtime, name=f"{runtime.name}, first start", first_start=True) for runtime in lattice[:1]),
     ]
 
 

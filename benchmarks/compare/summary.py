@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.compare.runtimes import Runtime
-from benchmarks.compare.watch import Watched
+from benchmarks.compare.watch import Watched, most
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,16 @@ class Spread:
     median: float
     low: float
     high: float
+
+
+_SPREADS = (
+    "step_seconds",
+    "against_resident",
+    "first_step_seconds",
+    "ready_seconds",
+    "cold_step_seconds",
+    "cold_against_resident",
+)
 
 
 @dataclass(frozen=True)
@@ -31,13 +41,14 @@ class Row:
         against_resident: the median step of a process by the resident one's, the mean of its turns before and after.
         first_step_seconds: from the start of the process to the end of its first step.
         ready_seconds: from the start of the process until it could begin a step.
-        peak_nbytes: most bytes resident, pages of files included.
+        peak_nbytes: most bytes resident, pages of files included; None, as those below, if the system doesn't tell.
         own_nbytes: most bytes resident without pages of files.
         steps_peak_nbytes: most bytes resident once it was ready.
         device_nbytes: most bytes on the device; None where the processor computes.
         cached_nbytes: of its files in the page cache after the steps; None if unknown.
         read_nbytes: from storage in a counted step.
         cold_step_seconds: steps before which its files left the page cache; None without any.
+        cold_against_resident: the median one of a process by the resident one's other steps, as `against_resident`.
         cold_read_nbytes: from storage in such a step.
         equal: every step of every round gave what the same weights loaded whole gave, bit for bit, and finite; None if
             unknown.
@@ -51,13 +62,14 @@ class Row:
     against_resident: Spread | None
     first_step_seconds: Spread
     ready_seconds: Spread
-    peak_nbytes: int
-    own_nbytes: int
-    steps_peak_nbytes: int
+    peak_nbytes: int | None
+    own_nbytes: int | None
+    steps_peak_nbytes: int | None
     device_nbytes: int | None
     cached_nbytes: int | None
     read_nbytes: float | None
     cold_step_seconds: Spread | None
+    cold_against_resident: Spread | None
     cold_read_nbytes: float | None
     equal: bool | None
     largest_difference: float | None
@@ -70,17 +82,30 @@ class Row:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Row:
         """What `to_json` was given."""
-        spreads = ("step_seconds", "against_resident", "first_step_seconds", "ready_seconds", "cold_step_seconds")
-        return cls(**{**told, **{key: Spread(**told[key]) for key in spreads if told[key] is not None}})
+        return cls(**{**told, **{key: Spread(**told[key]) for key in _SPREADS if told[key] is not None}})
 
 
-def run_record(runtime: Runtime, round_: int, seen: Watched) -> dict[str, Any]:
-    """What is kept of one child, as JSON."""
+def peak_of(row: Row) -> int | None:
+    """The most memory of the device where it is known, else of the process; None if neither is."""
+    return row.peak_nbytes if row.device_nbytes is None else row.device_nbytes
+
+
+def run_record(runtime: Runtime, round_: int, seen: Watched, cached_at_start: int | None = None) -> dict[str, Any]:
+    """What is kept of one child, as JSON.
+
+    Args:
+        runtime: that it ran.
+        round_: from zero.
+        seen: of it.
+        cached_at_start: bytes of its files in the page cache when it was started; None if unknown.
+    """
     first, ready, stepped = seen.first("step"), seen.first("ready"), seen.first("stepped")
     return {
         "name": runtime.name,
         "round": round_,
         "reason": seen.reason,
+        "cached_at_start_nbytes": cached_at_start,
+        "stolen_seconds": seen.stolen_seconds,
         "ready_seconds": ready["at"] if ready else None,
         "first_step_seconds": first["at"] if first else None,
         "steps": [_step(mark) for mark in seen.all("step")],
@@ -98,7 +123,7 @@ def run_record(runtime: Runtime, round_: int, seen: Watched) -> dict[str, Any]:
 
 
 def _step(mark: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: mark[key] for key in ("seconds", "read", "digest", "finite")}
+    return {key: mark[key] for key in ("seconds", "read", "digest", "finite", "cached") if key in mark}
 
 
 def rows(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -120,8 +145,8 @@ def rows(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -> l
     for runtime in runtimes:
         places = [n for n, record in enumerate(whole) if record["name"] == runtime.name]
         if places and runtime.kind != "reference":
-            ratios = [ratio for n in places if (ratio := _against_resident(whole, is_resident, n)) is not None]
-            found.append(_row(runtime, [whole[n] for n in places], ratios, digests.get(runtime.weights)))
+            beside = [_resident_beside(whole, is_resident, n) for n in places]
+            found.append(_row(runtime, [whole[n] for n in places], beside, digests.get(runtime.weights)))
     return found
 
 
@@ -135,12 +160,12 @@ def turns_since(runtime: Runtime, records: Sequence[Mapping[str, Any]]) -> int:
     return turns
 
 
-def _against_resident(records: Sequence[Mapping[str, Any]], is_resident: Sequence[bool], place: int) -> float | None:
-    """The record's median step by the mean of the resident ones' just before and after; None without any."""
+def _resident_beside(records: Sequence[Mapping[str, Any]], is_resident: Sequence[bool], place: int) -> float | None:
+    """The mean of the resident ones' median steps just before and after the record; None without any."""
     before = next((n for n in range(place, -1, -1) if is_resident[n]), None)
     after = next((n for n in range(place, len(records)) if is_resident[n]), None)
     beside = [_median_step(records[n]) for n in (before, after) if n is not None]
-    return _median_step(records[place]) / statistics.mean(beside) if beside else None
+    return statistics.mean(beside) if beside else None
 
 
 def not_run(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -162,7 +187,7 @@ def _runtime(runtimes: Sequence[Runtime], record: Mapping[str, Any]) -> Runtime:
 def _row(
     runtime: Runtime,
     own: Sequence[Mapping[str, Any]],
-    ratios: Sequence[float],
+    beside: Sequence[float | None],
     expected: frozenset[str] | None,
 ) -> Row:
     counted = [step for record in own for step in _counted(record)]
@@ -170,6 +195,13 @@ def _row(
     cached = [record["cached_nbytes"] for record in own if record["cached_nbytes"] is not None]
     differences = [record["largest_difference"] for record in own if record["largest_difference"] is not None]
     device = [record["device_nbytes"] for record in own if record["device_nbytes"] is not None]
+    turns = [(record, resident) for record, resident in zip(own, beside, strict=True) if resident is not None]
+    ratios = [_median_step(record) / resident for record, resident in turns]
+    cold_ratios = [
+        statistics.median(step["seconds"] for step in record["cold_steps"]) / resident
+        for record, resident in turns
+        if record["cold_steps"]
+    ]
     return Row(
         name=runtime.name,
         kind=runtime.kind,
@@ -177,13 +209,14 @@ def _row(
         against_resident=_spread(ratios) if ratios else None,
         first_step_seconds=_spread([record["first_step_seconds"] for record in own]),
         ready_seconds=_spread([record["ready_seconds"] for record in own]),
-        peak_nbytes=max(max(record["peak_load_nbytes"], record["peak_steps_nbytes"]) for record in own),
-        own_nbytes=max(max(record["own_load_nbytes"], record["own_steps_nbytes"]) for record in own),
-        steps_peak_nbytes=max(record["peak_steps_nbytes"] for record in own),
+        peak_nbytes=most(*(record[key] for record in own for key in ("peak_load_nbytes", "peak_steps_nbytes"))),
+        own_nbytes=most(*(record[key] for record in own for key in ("own_load_nbytes", "own_steps_nbytes"))),
+        steps_peak_nbytes=most(*(record["peak_steps_nbytes"] for record in own)),
         device_nbytes=max(device) if device else None,
         cached_nbytes=max(cached) if cached else None,
         read_nbytes=_median_read(counted),
         cold_step_seconds=_spread([step["seconds"] for step in cold]) if cold else None,
+        cold_against_resident=_spread(cold_ratios) if cold_ratios else None,
         cold_read_nbytes=_median_read(cold),
         equal=None if expected is None else len(expected) == 1 and _digests(own) == expected and _finite(own),
         largest_difference=max(differences) if differences else None,

@@ -27,6 +27,7 @@ def whole_table(result: Mapping[str, Any]) -> str:
         ("its files in the page cache", lambda row: size(row.cached_nbytes)),
         ("read from disk a step", lambda row: size(row.read_nbytes)),
         ("a step with nothing cached", lambda row: _seconds(row.cold_step_seconds)),
+        ("that to resident", lambda row: _ratio(row.cold_against_resident)),
         ("read from disk then", lambda row: size(row.cold_read_nbytes)),
         ("equal to resident", _yes),
     ]
@@ -35,11 +36,17 @@ def whole_table(result: Mapping[str, Any]) -> str:
         parts.append(
             "Not run here:\n\n" + "\n".join(f"- {each['name']}: {each['reason']}" for each in result["not_run"])
         )
-    met = {True: "met", False: "not met", None: "not known"}
-    goals = [f"- {met[each['met']]}: {each['goal']} ({each['why']})" for each in result["verdicts"]]
+    goals = [f"- {_met(each)}: {each['goal']} ({each['why']})" for each in result["verdicts"]]
     if goals:
         parts.append("Goals:\n\n" + "\n".join(goals))
     return "\n\n".join(parts) + "\n"
+
+
+def _met(verdict: Mapping[str, Any]) -> str:
+    if verdict["met"] is None:
+        return "not known"
+    by = "" if verdict["in_every_turn"] else ", but not in every turn"
+    return f"met{by}" if verdict["met"] else "not met"
 
 
 def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True) -> str:
@@ -99,15 +106,25 @@ def _title(result: Mapping[str, Any]) -> str:
 def _how(result: Mapping[str, Any]) -> str:
     model, machine = result["model"], result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    start = "with no file in the page cache" if result["cold_start"] else "with files in the page cache"
+    environment = ", ".join(f"{name}={value}" for name, value in result["environment"].items())
     return (
         f"Measured {result['date']} on {machine['processor']}, {machine['cores']} cores, "
         f"{result['threads']} threads, {size(machine['memory_nbytes'])} of memory, {machine['storage']}, "
         f"device: {machine['device']}; {versions}. {model['weights']:,} synthetic weights, "
         f"{model['pixels']} x {model['pixels']}, batch {model['batch']}, {model['compute']}. "
         f"{_turns(result)} each runtime had its turn, in a process of its own, started "
-        f"{start}. Medians (least to most). `{result['command']}`"
+        f"{_start(result)}, with {environment}. Medians (least to most). `{result['command']}`"
     )
+
+
+def _start(result: Mapping[str, Any]) -> str:
+    """What was in the page cache then, as far as the system tells."""
+    if not result["cold_start"]:
+        return "with files in the page cache"
+    cached = [run["cached_at_start_nbytes"] for run in result["runs"] if not run["reason"]]
+    if not cached or any(nbytes is None for nbytes in cached):
+        return "after its files had been told to leave the page cache"
+    return f"with {size(max(cached))} of its files in the page cache" if max(cached) else "with no file in the page cache"
 
 
 def _turns(result: Mapping[str, Any]) -> str:

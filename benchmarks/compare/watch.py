@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from benchmarks.compare.device_memory import DeviceMemory
 
 SAMPLE_SECONDS = 0.02
 _REASON_LENGTH = 400
+_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:[\\/]|/)(?:[^\s'\"/\\]+[/\\])+")
 
 
 @dataclass
@@ -26,20 +28,22 @@ class Watched:
 
     Attributes:
         marks: what it told, each with ``at``, seconds since it was started.
-        peak_load_nbytes: most bytes resident before it was ready.
+        peak_load_nbytes: most bytes resident before it was ready; None, as those below, if the system doesn't tell.
         peak_steps_nbytes: most bytes resident from then on.
         own_load_nbytes: of the bytes resident before it was ready, the most that weren't pages of files.
         own_steps_nbytes: the same from then on.
         device_nbytes: the most that the device had taken beyond what it had before; None without one.
+        stolen_seconds: of processors, that the machine's host gave to others meanwhile; None if it doesn't tell.
         reason: why it ended early; empty if it didn't.
     """
 
     marks: list[dict[str, Any]] = field(default_factory=list)
-    peak_load_nbytes: int = 0
-    peak_steps_nbytes: int = 0
-    own_load_nbytes: int = 0
-    own_steps_nbytes: int = 0
+    peak_load_nbytes: int | None = None
+    peak_steps_nbytes: int | None = None
+    own_load_nbytes: int | None = None
+    own_steps_nbytes: int | None = None
     device_nbytes: int | None = None
+    stolen_seconds: float | None = None
     reason: str = ""
 
     def first(self, what: str) -> dict[str, Any] | None:
@@ -65,6 +69,7 @@ def watch(
     seen = Watched()
     device = DeviceMemory() if on_cuda else None
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        stolen = counters.stolen_seconds()
         started = time.perf_counter()
         child = subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, stderr=complaints, text=True)
         listener = threading.Thread(target=_listen, args=(child, started, seen), daemon=True)
@@ -78,6 +83,8 @@ def watch(
             if child.stdout is not None:
                 child.stdout.close()
             seen.device_nbytes = device.stop() if device is not None else None
+            if stolen is not None and (now := counters.stolen_seconds()) is not None:
+                seen.stolen_seconds = now - stolen
         complaints.seek(0)
         seen.reason = _reason(child.returncode, late, timeout_seconds, complaints.read(), seen)
     _add_peaks_told(seen)
@@ -98,25 +105,30 @@ def _sample_until_end(child: subprocess.Popen[str], end: float, seen: Watched) -
             return True
         ready = seen.first("ready") is not None
         now = counters.memory(child.pid)
-        resident, own = now.get("VmRSS", 0), now.get("RssAnon", 0)
+        resident, own = now.get("VmRSS"), now.get("RssAnon")
         if ready:
-            seen.peak_steps_nbytes = max(seen.peak_steps_nbytes, resident)
-            seen.own_steps_nbytes = max(seen.own_steps_nbytes, own)
+            seen.peak_steps_nbytes = most(seen.peak_steps_nbytes, resident)
+            seen.own_steps_nbytes = most(seen.own_steps_nbytes, own)
         else:
-            seen.peak_load_nbytes = max(seen.peak_load_nbytes, resident)
-            seen.own_load_nbytes = max(seen.own_load_nbytes, own)
+            seen.peak_load_nbytes = most(seen.peak_load_nbytes, resident)
+            seen.own_load_nbytes = most(seen.own_load_nbytes, own)
         time.sleep(SAMPLE_SECONDS)
     return False
+
+
+def most(*known: int | None) -> int | None:
+    """The largest of those that are known; None if none is."""
+    return max((value for value in known if value is not None), default=None)
 
 
 def _add_peaks_told(seen: Watched) -> None:
     """The system's own peaks see what falls between two samples."""
     for mark in seen.marks:
-        peak = mark.get("memory", {}).get("VmHWM", 0)
+        peak = mark.get("memory", {}).get("VmHWM")
         if mark["what"] == "ready":
-            seen.peak_load_nbytes = max(seen.peak_load_nbytes, peak)
+            seen.peak_load_nbytes = most(seen.peak_load_nbytes, peak)
         elif (ready := seen.first("ready")) is not None and ready.get("peak_is_anew"):
-            seen.peak_steps_nbytes = max(seen.peak_steps_nbytes, peak)
+            seen.peak_steps_nbytes = most(seen.peak_steps_nbytes, peak)
 
 
 def _reason(code: int, late: bool, timeout_seconds: float, complaints: str, seen: Watched) -> str:
@@ -135,6 +147,7 @@ def _last_error(complaints: str) -> str:
     indented = [n for n, line in enumerate(lines) if line[0].isspace()]
     first = indented[-1] + 1 if indented else len(lines) - 1
     told = " ".join(line.strip() for line in lines[max(0, min(first, len(lines) - 1)) :])
+    told = _FOLDERS.sub("", told)  # of this machine, which are nobody else's business
     return told if len(told) <= _REASON_LENGTH else told[:_REASON_LENGTH] + " ..."
 
 

@@ -26,7 +26,7 @@ class Machine:
 
     def run_one(self, runtime, *_):
         self.turns.append(runtime.name)
-        return self.seen(runtime)
+        return self.seen(runtime), 0
 
 
 def run(tmp_path, *more):
@@ -107,7 +107,7 @@ def test_what_is_left_out_or_has_no_file_or_no_room_says_so(tmp_path, monkeypatc
     args = compare_runtimes.parse(["--skip", "^mmgp"])
 
     def reason(builder):
-        return compare_runtimes.run_one(by_builder[builder], args, files, tmp_path, 1).reason
+        return compare_runtimes.run_one(by_builder[builder], args, files, tmp_path, 1)[0].reason
 
     assert reason("mmgp") == "left out by --skip ^mmgp"
     assert reason("resident") == "there is no gaussian.safetensors"

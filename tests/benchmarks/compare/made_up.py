@@ -19,10 +19,11 @@ def child(
     steps: Sequence[float] = (2.0, 1.0, 1.0),
     *,
     ready: float = 5.0,
-    peak: int = 1000,
-    own: int = 800,
+    peak: int | None = 1000,
+    own: int | None = 800,
     digest: str = "same",
     device: int | None = None,
+    cached: int | None = 300,
     cold: Sequence[float] = (),
     read: int = 0,
     reason: str = "",
@@ -35,18 +36,20 @@ def child(
     for what, seconds, nbytes in [("step", s, read) for s in steps] + [("cold step", s, 7 * read) for s in cold]:
         at += seconds
         facts = {"seconds": seconds, "read": {"read_bytes": nbytes, "rchar": 0}, "digest": digest, "finite": True}
-        marks.append({"what": what, "at": at, "memory": {}, **facts})
-    marks.append({"what": "stepped", "at": at, "cached": 300, "allocator_peak": None, "difference": 0.25, "memory": {}})
-    return Watched(marks, peak // 2, peak, own // 2, own, device)
+        left = {"cached": 0} if what == "cold step" else {}
+        marks.append({"what": what, "at": at, "memory": {}, **facts, **left})
+    marks.append({"what": "stepped", "at": at, "cached": cached, "allocator_peak": None, "difference": 0.25, "memory": {}})
+    halves = [None if nbytes is None else nbytes // 2 for nbytes in (peak, own)]
+    return Watched(marks, halves[0], peak, halves[1], own, device)
 
 
 def result(children: Sequence[tuple[Runtime, Sequence[Watched]]]) -> dict[str, Any]:
     """As `compare_runtimes` would write it: of each runtime its child in each round."""
     runtimes = [runtime for runtime, _ in children]
-    records = [summary.run_record(runtime, n, seen) for runtime, rounds in children for n, seen in enumerate(rounds)]
+    records = [summary.run_record(runtime, n, seen, 0) for runtime, rounds in children for n, seen in enumerate(rounds)]
     rows = summary.rows(runtimes, records)
     return {
-        "format": 1,
+        "format": 2,
         "date": "2026-01-02",
         "command": "python -m benchmarks.compare_runtimes --model demo",
         "machine": {
@@ -59,6 +62,7 @@ def result(children: Sequence[tuple[Runtime, Sequence[Watched]]]) -> dict[str, A
         },
         "model": {"name": "demo", "weights": 1234, "pixels": 64, "batch": 1, "compute": "float32"},
         "threads": 2,
+        "environment": {"OMP_NUM_THREADS": "2"},
         "rounds": 2,
         "steps": 3,
         "cold_start": True,

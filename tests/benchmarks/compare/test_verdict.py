@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.compare.summary import rows, run_record
 from benchmarks.compare.verdict import verdicts
 from tests.benchmarks.compare.made_up import OURS, PEER, RESIDENT, child
 
+FASTER, SMALL, EARLY, ALL, EQUAL = range(5)
+"""Places of the goals where there is one kind of file."""
+
+
+def told(*children):
+    runtimes = list(dict.fromkeys(runtime for runtime, _ in children))
+    return verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]))
+
 
 def judged(resident, peer, ours):
-    children = ((RESIDENT, resident), (PEER, peer), (OURS, ours))
-    runtimes = [runtime for runtime, _ in children]
-    found = verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]))
-    return [each.met for each in found]
+    return [each.met for each in told((RESIDENT, resident), (PEER, peer), (OURS, ours))]
 
 
 GOOD = {
@@ -24,23 +31,26 @@ GOOD = {
 
 
 def test_all_are_met():
-    assert judged(**GOOD) == [True, True, True, True]
+    assert judged(**GOOD) == [True] * 5
+    assert all(each.in_every_turn for each in told(*zip((RESIDENT, PEER, OURS), GOOD.values(), strict=True)))
 
 
 @pytest.mark.parametrize(
     ("worse", "missed"),
     [
-        ({"peer": child([1.05, 1.05], peak=250, ready=10)}, 0),
-        ({"peer": child([1.1, 1.1], peak=100, ready=10)}, 0),
-        ({"ours": child([1.16, 1.16], peak=250, own=200, ready=1)}, 1),
-        ({"ours": child([1.1, 1.1], peak=251, own=200, ready=1)}, 1),
-        ({"ours": child([1.1, 1.1], peak=250, own=201, ready=1)}, 1),
-        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=9)}, 2),
-        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=1, digest="other")}, 3),
+        ({"peer": child([1.05, 1.05], peak=250, ready=10)}, {FASTER, ALL}),
+        ({"peer": child([1.1, 1.1], peak=100, ready=10)}, {FASTER, ALL}),
+        ({"peer": child([1.1, 1.1], peak=900, own=200, ready=10)}, {FASTER, ALL}),
+        ({"ours": child([1.16, 1.16], peak=250, own=200, ready=1)}, {SMALL, ALL}),
+        ({"ours": child([1.1, 1.1], peak=251, own=200, ready=1)}, {SMALL, ALL}),
+        ({"ours": child([1.1, 1.1], peak=250, own=201, ready=1)}, {SMALL, ALL}),
+        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=9)}, {EARLY, ALL}),
+        ({"ours": child([1.1, 1.1], peak=250, own=200, ready=1, digest="other")}, {EQUAL}),
     ],
     ids=[
         "a faster peer",
         "a smaller one as fast",
+        "one that is as small without pages of files",
         "too slow",
         "too much memory",
         "too much of its own",
@@ -49,7 +59,7 @@ def test_all_are_met():
     ],
 )
 def test_each_is_missed_by_what_misses_it(worse, missed):
-    assert judged(**GOOD | worse) == [n != missed for n in range(4)]
+    assert judged(**GOOD | worse) == [n not in missed for n in range(5)]
 
 
 def test_on_a_device_its_memory_counts():
@@ -62,14 +72,58 @@ def test_on_a_device_its_memory_counts():
 
 
 def test_a_smaller_peer_may_be_slower_and_a_larger_one_faster_which_is_told():
-    assert judged(**GOOD | {"peer": child([2, 2], peak=249, ready=10)}) == [True] * 4
-    children = ((RESIDENT, GOOD["resident"]), (PEER, child([1.05, 1.05], peak=500, ready=10)), (OURS, GOOD["ours"]))
-    records = [run_record(runtime, 0, seen) for runtime, seen in children]
-    told = verdicts(rows([runtime for runtime, _ in children], records))[0]
-    assert told.met
-    assert told.why.startswith("0 of 1 peers use at most as much as some row")
-    assert told.why.endswith(f"with more memory than all: {PEER.name}, 1.05 times resident in 5e-07 GB")
+    assert judged(**GOOD | {"peer": child([2, 2], peak=249, ready=10)}) == [True] * 5
+    larger = child([1.05, 1.05], peak=500, ready=10)
+    found = told((RESIDENT, GOOD["resident"]), (PEER, larger), (OURS, GOOD["ours"]))[FASTER]
+    assert found.met
+    assert found.why.startswith("0 of 1 peers use at most as much as some row")
+    assert f"faster than {OURS.name}, with more memory: {PEER.name}, 1.05" in found.why
 
 
-def test_without_rows_nothing_is_claimed():
-    assert [each.met for each in verdicts([])] == [None] * 4
+def test_a_peer_that_is_larger_than_one_row_only_is_told_for_that_row():
+    slow = replace(OURS, name="this project, LZR2 lattice-heavy, 4GB")
+    found = told(
+        (RESIDENT, child([1, 1], peak=1000)),
+        (PEER, child([1.4, 1.4], peak=500, own=500)),
+        (OURS, child([1.1, 1.1], peak=700, own=700)),
+        (slow, child([1.6, 1.6], peak=400, own=400)),
+    )[FASTER]
+    assert found.met
+    assert f"faster than {slow.name}, with more memory: {PEER.name}" in found.why
+
+
+def test_each_kind_of_file_has_its_own_verdict():
+    other = replace(OURS, name="this project, safetensors, 1GB")
+    large = child([1.1, 1.1], peak=600, own=600, ready=20)
+    found = told((RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, GOOD["ours"]), (other, large))
+    by_goal = {each.goal.partition(":")[0] + str(n): each.met for n, each in enumerate(found)}
+    assert by_goal["LZR2 lattice-heavy1"]
+    assert not by_goal["safetensors2"]
+    assert by_goal["LZR2 lattice-heavy3"]
+    assert not by_goal["safetensors4"]
+    assert found[-2].met
+    assert found[-2].why == OURS.name
+
+
+def test_what_holds_for_the_median_but_not_for_each_turn_is_told():
+    ours = [child([1.0, time], peak=250, own=200, ready=1) for time in (1.1, 1.1, 1.2)]
+    children = [(RESIDENT, child([1, 1])), *((OURS, each) for each in ours), (PEER, child([1.19, 1.19], peak=250))]
+    found = told(*children, (RESIDENT, child([1, 1])))
+    assert [found[n].met for n in (FASTER, SMALL, ALL)] == [True, True, True]
+    assert not any(found[n].in_every_turn for n in (FASTER, SMALL, ALL))
+    assert found[EQUAL].in_every_turn
+
+
+def test_the_page_cache_and_a_step_without_it_are_told_beside_the_memory():
+    ours = child([1.1, 1.1], peak=250, own=200, cached=5_000_000_000, cold=[1.4])
+    found = told((RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, ours))[SMALL]
+    assert "4.0 times less, and 5 GB of files in the page cache (1.40 with none)" in found.why
+
+
+def test_without_rows_or_without_memory_nothing_is_claimed():
+    assert [each.met for each in verdicts([])] == [None] * 5
+    unknown = {key: replace(seen, **dict.fromkeys(MEMORY)) for key, seen in GOOD.items()}
+    assert judged(**unknown) == [None, None, True, None, True]
+
+
+MEMORY = ("peak_load_nbytes", "peak_steps_nbytes", "own_load_nbytes", "own_steps_nbytes")
