@@ -48,7 +48,7 @@ class HostTiers:
         """What is kept and spilled from now on is what suits this plan."""
         keeping = keep_by(plan, self._below, self._settings)
         self._cache.keep(keeping.kept, keeping.dropped)
-        self.in_memory = not keeping.dropped
+        self.in_memory = keeping.in_memory
         if self._spill is not None:
             self._spill.choose(keeping.spilled)
 

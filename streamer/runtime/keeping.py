@@ -19,17 +19,27 @@ class Keeping:
 
     Attributes:
         kept: keys that stay in host memory.
-        dropped: keys whose bytes leave the system's page cache, so that others' stay.
+        dropped: keys whose bytes leave the system's page cache once read; none where all of the file fits.
         spilled: keys that are read again at each step and aren't kept: a local file may have them decoded.
+        again: keys that are read again at each step, from the file or what was spilled of it.
     """
 
     kept: frozenset[str]
     dropped: frozenset[str]
     spilled: frozenset[str] = frozenset()
+    again: frozenset[str] = frozenset()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether, after the first step, all that is read again at each step is in the page cache."""
+        return not self.again & self.dropped
 
 
 def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keeping:
-    """The fixed sets for this plan, within the settings' budgets; blocks that stay on the device come last.
+    """The fixed sets for this plan, within the settings' budgets.
+
+    What is read once, because it is kept in host memory or stays on the device, takes no page cache from the rest: why,
+    docs/decisions/tiers-page-cache-of-what-is-kept.md.
 
     Args:
         plan: whose streamed blocks are read again at each step.
@@ -43,7 +53,8 @@ def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keepi
     else:
         kept = choose(source, groups, settings.ram_budget_nbytes)
     infos = {key: source.info(key) for key in source.keys()}
-    again = frozenset(key for keys in groups for key in keys) - kept if settings.spill_dir is not None else frozenset()
-    spilled = frozenset(key for key in again if is_spillable(infos[key]))
+    again_groups = [[key for key in keys if key not in kept] for keys in groups]
+    again = frozenset(key for keys in again_groups for key in keys)
+    spilled = frozenset(key for key in again if settings.spill_dir is not None and is_spillable(infos[key]))
     stored = {key: 2 * info.weights if key in spilled else info.stored_nbytes for key, info in infos.items()}
-    return Keeping(kept, keys_to_drop(stored, groups, settings.page_cache_nbytes), spilled)
+    return Keeping(kept, keys_to_drop(stored, again_groups, settings.page_cache_nbytes), spilled, again)

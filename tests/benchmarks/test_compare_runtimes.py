@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 
 import pytest
 
@@ -122,24 +123,30 @@ def test_threads_are_the_same_for_all():
 
 
 @pytest.mark.slow
-def test_the_demo_really(tmp_path):
-    arguments = [
-        "--rounds",
-        "1",
-        "--steps",
-        "2",
-        "--pixels",
-        "64",
-        "--budgets",
-        "16MB",
-        "--only",
-        "16MB|disk_offload|mmgp",
-    ]
-    found = run(tmp_path, *arguments)
+def test_the_demo_really_under_every_runtime(tmp_path):
+    """Children of their own, no picture of a machine made up. Without a GPU, exactly those can't run that need one."""
+    found = run(tmp_path, "--rounds", "1", "--steps", "2", "--pixels", "64", "--budgets", "16MB")
     rows = {row["name"]: row for row in found["rows"]}
-    ours = [row for row in found["rows"] if row["kind"] == "this project"]
-    assert len(ours) == 3
-    assert all(row["equal"] is True for row in [*ours, rows["resident"], rows["accelerate disk_offload"]])
-    assert all(row["peak_nbytes"] >= row["own_nbytes"] > 100e6 for row in found["rows"])
-    assert all(row["ready_seconds"]["median"] < row["first_step_seconds"]["median"] for row in found["rows"])
-    assert "mmgp" in {each["name"] for each in found["not_run"]}
+    everyone = {runtime.name for runtime in all_runtimes(["16MB"]) if runtime.kind != "reference"}
+    assert {each["name"] for each in found["not_run"]} == NEED_A_GPU
+    assert rows.keys() == everyone - NEED_A_GPU
+    # A layer that runs out of order may round otherwise: what is to disk in groups does, in the last digits.
+    assert {name for name, row in rows.items() if row["equal"] is not True} <= MAY_ROUND_OTHERWISE
+    assert all(row["largest_difference"] < 1e-4 for row in rows.values())
+    assert all(row["ready_seconds"]["median"] < row["first_step_seconds"]["median"] for row in rows.values())
+    if sys.platform == "linux":
+        assert all(row["peak_nbytes"] >= row["own_nbytes"] > 100e6 for row in rows.values())
+    assert all(run["reason"] or run["cached_at_start_nbytes"] in (0, None) for run in found["runs"])
+
+
+NEED_A_GPU = {
+    "diffusers model offload",
+    "diffusers sequential offload",
+    *(
+        f"diffusers group offload, {level}{how}"
+        for level in ("block", "leaf")
+        for how in (", stream, all pinned", ", stream", ", to disk, stream")
+    ),
+    "mmgp",
+}
+MAY_ROUND_OTHERWISE = {"diffusers group offload, block, to disk", "diffusers group offload, leaf, to disk"}

@@ -15,7 +15,7 @@ FASTER, SMALL, EARLY, ALL, EQUAL = range(5)
 
 
 def told(*children):
-    runtimes = list(dict.fromkeys(runtime for runtime, _ in children))
+    runtimes = list({runtime.name: runtime for runtime, _ in children}.values())
     return verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]))
 
 

@@ -20,9 +20,34 @@ def test_what_stays_on_the_device_needs_no_host_memory():
     assert keeping.dropped == frozenset()
 
 
-def test_the_budgets_are_kept():
+def kept_by(ram: int, page_cache: int):
+    """Of six blocks of 1024 bytes, of which none stays on the device."""
     plan = make_plan(BLOCKS, range(6), 2 * 1024)
-    keeping = keep_by(plan, SOURCE, StreamSettings(ram_budget_nbytes=2500, page_cache_nbytes=3 * 1024))
+    assert len(plan.streamed) == 6
+    return keep_by(plan, SOURCE, StreamSettings(ram_budget_nbytes=ram, page_cache_nbytes=page_cache))
+
+
+def test_the_budgets_are_kept():
+    keeping = kept_by(ram=2500, page_cache=3 * 1024)
     assert len(keeping.kept) == 2
-    assert len(keeping.dropped) == 3
-    assert not keeping.kept & keeping.dropped
+    assert len(keeping.again - keeping.dropped) == 3
+    assert len(keeping.again & keeping.dropped) == 1
+    assert not keeping.in_memory
+
+
+def test_what_is_kept_in_host_memory_takes_no_page_cache_from_the_rest():
+    keeping = kept_by(ram=2500, page_cache=5 * 1024)
+    assert keeping.dropped == keeping.kept
+    assert keeping.in_memory
+
+
+def test_where_all_is_kept_nothing_of_a_larger_file_stays_in_the_page_cache():
+    keeping = kept_by(ram=6 * 1024, page_cache=5 * 1024)
+    assert keeping.dropped == keeping.kept == {f"b{i}" for i in range(6)}
+    assert keeping.again == frozenset()
+    assert keeping.in_memory
+
+
+def test_a_file_that_fits_stays_in_the_page_cache_for_the_next_start():
+    keeping = kept_by(ram=6 * 1024, page_cache=6 * 1024)
+    assert keeping.dropped == frozenset()
