@@ -71,7 +71,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--name", default=None, help="of the files written; default: the model, the device and the date"
     )
-    parser.add_argument("--again", type=Path, metavar="NAME.json", help="measure nothing: write its files anew from its runs")
+    parser.add_argument(
+        "--again", type=Path, metavar="NAME.json", help="measure nothing: write its files anew from its runs"
+    )
     args = parser.parse_args(arguments)
     if args.again is not None:
         return args

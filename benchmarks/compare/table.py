@@ -124,7 +124,7 @@ def _start(result: Mapping[str, Any]) -> str:
     cached = [run["cached_at_start_nbytes"] for run in result["runs"] if not run["reason"]]
     if not cached or any(nbytes is None for nbytes in cached):
         return "after its files had been told to leave the page cache"
-    return f"with {size(max(cached))} of its files in the page cache" if max(cached) else "with no file in the page cache"
+    return f"with {size(max(cached)) if max(cached) else 'nothing'} of its files in the page cache"
 
 
 def _turns(result: Mapping[str, Any]) -> str:

@@ -88,10 +88,11 @@ def _faster_than_peers(rows: Sequence[Row]) -> Verdict:
     if not ours or not peers or any(None in _counts(row) for row in [*ours, *peers]):
         return Verdict(goal, None, False, "rows, or their memory, are missing")
     pairs = [(peer, row) for row in ours for peer in peers if _is_as_small(peer, row)]
-    beaten = [f"{peer.name}: {_times(peer)}, {row.name}: {_times(row)}" for peer, row in pairs if _is_as_fast(peer, row)]
+    beaten = [(peer, row) for peer, row in pairs if _is_as_fast(peer, row)]
     apart = all(_time(row).high < _time(peer).low for peer, row in pairs)
     if beaten:
-        return Verdict(goal, False, False, "; ".join(beaten))
+        told = [f"{peer.name}: {_times(peer)}, {row.name}: {_times(row)}" for peer, row in beaten]
+        return Verdict(goal, False, False, "; ".join(told))
     small = {peer.name for peer, _ in pairs}
     told = [f"{len(small)} of {len(peers)} peers use at most as much as some row", *_faster_but_larger(ours, peers)]
     return Verdict(goal, True, apart, "; ".join(told))
@@ -113,18 +114,18 @@ def _faster_but_larger(ours: Sequence[Row], peers: Sequence[Row]) -> list[str]:
 
 
 def _little_memory(rows: Sequence[Row], file: str) -> Verdict:
-    goal = f"{file}: at least {LESS_MEMORY:.0f} times less peak memory than resident, at most {MOST_TIME} times its time"
+    goal = f"{file}: at least {LESS_MEMORY:.0f} times less peak memory than resident, at most {MOST_TIME} x its time"
     ours, _, residents = _kinds(rows)
     ours = [row for row in ours if _file_of(row) == file]
     if not ours or not residents or any(None in _counts(row) for row in [*ours, residents[0]]):
         return Verdict(goal, None, False, "rows, or their memory, are missing")
     shown = []
     for row in ours:
-        cached = "" if row.cached_nbytes is None else f", and {_gigabytes(row.cached_nbytes)} of files in the page cache"
+        less = f"{_times_less(residents[0], row):.1f} times less"
         cold = row.cold_against_resident
         without = "" if cold is None else f" ({cold.median:.2f} with none)"
-        less = _times_less(residents[0], row)
-        shown.append(f"{row.name}: {less:.1f} times less{cached}{without}, {_times(row)}")
+        cached = f", and {_gigabytes(row.cached_nbytes)} of files in the page cache" if row.cached_nbytes else ""
+        shown.append(f"{row.name}: {less}{cached}{without}, {_times(row)}")
     met, sure = (any(_is_little(residents[0], row, of) for row in ours) for of in (_median, _worst))
     return Verdict(goal, met, sure, "; ".join(shown))
 
@@ -158,7 +159,7 @@ def _first_step(rows: Sequence[Row], file: str) -> Verdict:
     first = min(ours, key=lambda row: row.first_step_seconds.median)
     early = [row for row in ours if _is_early(row, peers, _median)]
     why = (
-        f"{len(early)} of {len(ours)} rows; the first of them, {first.name}: after {_seconds(first.first_step_seconds)}; "
+        f"{len(early)} of {len(ours)} rows; the earliest, {first.name}: after {_seconds(first.first_step_seconds)}; "
         f"{earliest.name} had loaded after {_seconds(earliest.ready_seconds)}"
     )
     return Verdict(goal, bool(early), any(_is_early(row, peers, _worst) for row in ours), why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from streamer.bench.machine_facts import Facts, Gpu, Package, Weights
@@ -130,9 +130,11 @@ def build_for(capability: tuple[int, int]) -> str | None:
 
 def _device(facts: Facts) -> Iterator[Finding]:
     if facts.torch_gpus:
-        for number, gpu in enumerate(facts.torch_gpus):
-            found = _gpu(gpu, facts)
-            yield found
+        checked = [_gpu(gpu, facts) for gpu in facts.torch_gpus]
+        one_works = any(found.level is not Level.FAULT for found in checked)
+        for number, (gpu, found) in enumerate(zip(facts.torch_gpus, checked, strict=True)):
+            # Beside one that works, one that doesn't keeps nobody from anything.
+            yield replace(found, level=Level.ADVICE) if one_works and found.level is Level.FAULT else found
             if found.level is not Level.FAULT:
                 yield from _vram(gpu, f"cuda:{number}")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,7 @@ from streamer.models.unet import unet_blocks
 from streamer.models.unet_inputs import StepShape
 from streamer.plan import Block, Plan, make_plan, smallest_budget
 from streamer.plan.thresholds import thresholds
+from streamer.processors import processors
 from streamer.runtime.attach import as_planned
 from streamer.runtime.keeping import Keeping, keep_by
 from streamer.sources.base import WeightSource
@@ -144,10 +144,3 @@ def forecast(
         opened.source.info(place.key).inflated is not None for block in blocks for place in block.tensors
     )
     return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes, packs)
-
-
-def processors() -> int:
-    """That this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

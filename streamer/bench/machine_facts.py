@@ -15,11 +15,11 @@ import psutil
 import torch
 
 from lzr2.errors import Lzr2Error
-from streamer.bench.forecast import processors
 from streamer.bench.free_memory import host_free_nbytes
 from streamer.bench.storage_kind import Storage, find_storage
 from streamer.errors import StreamerError
 from streamer.models.weights import open_file
+from streamer.processors import processors
 
 _PROJECT = "lzr2-streamer"
 _PINNED_NBYTES = 256 << 20

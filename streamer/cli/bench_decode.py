@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from rich.console import Console
 from streamer.cli.storage_report import rate_text
 from streamer.cli.tables import new_table, print_table, seconds_text, size_text
 from streamer.config import parse_size
+from streamer.processors import processors
 
 if TYPE_CHECKING:
     from streamer.bench.decode_speed import DecodeReport
@@ -45,7 +45,7 @@ def decode(
     most = parse_size(size)
     say = partial(Console(stderr=True).print, markup=False, highlight=False, soft_wrap=True)
     with lzr2.open(file) as opened:
-        counts = thread_counts(threads or min(64, os.cpu_count() or 1))
+        counts = thread_counts(threads or min(64, processors()))
         report = decode_speed(opened, most, counts, rounds, say)
     if json_line:
         typer.echo(json.dumps(_as_json(file, report)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ from streamer.cli.tables import budget_text, seconds_text
 from streamer.cli.warnings import Warnings
 from streamer.config import parse_size
 from streamer.errors import SettingError
+from streamer.processors import processors
 
 if TYPE_CHECKING:
     from streamer.bench.storage_read import ReadSpeed
@@ -97,7 +97,7 @@ def storage(
     def read(one: ReadSpeed) -> None:
         say(f"  {one.method} {one.pattern}: {one.problem or rate_text(one.rate)}")
 
-    at_once = threads or min(_MOST_THREADS, os.cpu_count() or 1)
+    at_once = threads or min(_MOST_THREADS, processors())
     found = Found()
     for path in files:
         say(f"Reading {path} ...")

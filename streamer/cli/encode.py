@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -14,6 +13,7 @@ import typer
 from streamer.cli.work_progress import WorkProgress
 from streamer.config import format_size, parse_size
 from streamer.errors import SettingError
+from streamer.processors import processors
 
 
 def encode(
@@ -64,7 +64,7 @@ def encode(
             overlay_fraction=overlay_fraction,
             max_error=max_error,
             nbytes=most_nbytes,
-            jobs=jobs or os.cpu_count() or 1,
+            jobs=jobs or processors(),
             on_bytes=progress.advance,
         )
     seconds = time.perf_counter() - started

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from streamer.cli.work_progress import WorkProgress
 from streamer.errors import printable
+from streamer.processors import processors
 
 if TYPE_CHECKING:
     from lzr2.verify import Finding, Report
@@ -63,7 +63,7 @@ def verify(
             stack.callback(source.close)
             reference = SourceArrays(without_the_rest(source, partial(typer.echo, err=True)))
         progress = stack.enter_context(WorkProgress(f"Verifying {file.name}", quiet=quiet))
-        report = lzr2.verify(file, reference, threads=os.cpu_count() or 1, on_bytes=progress.reach)
+        report = lzr2.verify(file, reference, threads=processors(), on_bytes=progress.reach)
     if reference is not None:
         from streamer.convert.compared import with_differences
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from streamer.errors import DeviceError
+from streamer.processors import processors
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,7 +46,7 @@ def decode_workers(device: torch.device) -> int:
     """
     if device.type == "cpu":
         return max(1, min(torch.get_num_threads(), 4))
-    return max(1, min((os.cpu_count() or 1) // 2, 4))
+    return max(1, min(processors() // 2, 4))
 
 
 def compute_type(device: torch.device) -> torch.dtype:

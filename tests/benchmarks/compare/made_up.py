@@ -38,7 +38,8 @@ def child(
         facts = {"seconds": seconds, "read": {"read_bytes": nbytes, "rchar": 0}, "digest": digest, "finite": True}
         left = {"cached": 0} if what == "cold step" else {}
         marks.append({"what": what, "at": at, "memory": {}, **facts, **left})
-    marks.append({"what": "stepped", "at": at, "cached": cached, "allocator_peak": None, "difference": 0.25, "memory": {}})
+    stepped = {"cached": cached, "allocator_peak": None, "difference": 0.25}
+    marks.append({"what": "stepped", "at": at, "memory": {}, **stepped})
     halves = [None if nbytes is None else nbytes // 2 for nbytes in (peak, own)]
     return Watched(marks, halves[0], peak, halves[1], own, device)
 

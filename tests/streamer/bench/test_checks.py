@@ -135,6 +135,15 @@ def test_a_gpu_with_too_little_memory_is_not_recommended():
     assert recommended(with_gpu(replace(RTX_3060, free_nbytes=GB // 5), CU126)).device == "cpu"
 
 
+def test_beside_a_gpu_that_works_one_that_does_not_is_no_fault():
+    facts = with_gpu(RTX_3060, CU128)
+    facts = replace(facts, torch_gpus=(RTX_3060, GTX_1060), driver_gpus=(RTX_3060, GTX_1060))
+    assert is_well(findings(facts))
+    assert [level for level, text in of(facts, "device") if "GTX 1060" in text] == [Level.ADVICE]
+    alone = replace(facts, torch_gpus=(GTX_1060, GTX_1060))
+    assert not is_well(findings(alone))
+
+
 @pytest.mark.parametrize(("free", "level"), [(11 * GB, Level.OK), (4 * GB, Level.ADVICE), (GB // 2, Level.FAULT)])
 def test_free_device_memory(free, level):
     ((found, _),) = of(with_gpu(replace(RTX_3060, free_nbytes=free), CU126), "device memory")

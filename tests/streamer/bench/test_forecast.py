@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from streamer.bench.forecast import ASSUMED_LINK, Forecast, forecast, processors
+from streamer.bench.forecast import ASSUMED_LINK, Forecast, forecast
 from streamer.errors import BudgetError
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.unet import stream_unet
 from streamer.models.unet_inputs import StepShape
 from streamer.plan.packed import InflatedSizes
+from streamer.processors import processors
 from streamer.sources.base import TensorInfo, WeightSource
 
 SHAPE = StepShape(16, 16, 1)

@@ -46,6 +46,6 @@ def test_on_a_cpu_as_many_threads_decode_as_compute_at_most_four(monkeypatch):
 
 
 def test_with_a_gpu_half_the_processors_decode_at_most_four(monkeypatch):
-    for processors, workers in ((1, 1), (4, 2), (16, 4), (None, 1)):
-        monkeypatch.setattr("os.cpu_count", lambda n=processors: n)
+    for processors, workers in ((1, 1), (4, 2), (16, 4)):
+        monkeypatch.setattr("streamer.models.device.processors", lambda n=processors: n)
         assert decode_workers(torch.device("cuda")) == workers

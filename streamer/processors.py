@@ -1,0 +1,12 @@
+"""How many processors there are to use."""
+
+from __future__ import annotations
+
+import os
+
+
+def processors() -> int:
+    """At least 1: those that this process may use, which a container or ``taskset`` may have made fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
