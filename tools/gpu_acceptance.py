@@ -29,6 +29,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from streamer.bench.link_speed import measured_link
 from streamer.bench.overlap import Speeds, limits
 from streamer.config import UNLIMITED, parse_size
 from streamer.models.demo import demo_directory
@@ -132,19 +133,8 @@ def draw(work: Path, scale: Scale, weights: str, budget: str, threads: int | Non
 
 
 def link_speed(scale: Scale) -> dict[str, Any]:
-    """Bytes a second from pinned memory to the device; the best of several copies."""
-    if scale.device != "cuda":
-        return {"bytes_per_second": None}
-    source = torch.empty(256 << 20, dtype=torch.uint8, pin_memory=True)
-    target = torch.empty_like(source, device="cuda")
-    best = 0.0
-    for _ in range(8):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        target.copy_(source, non_blocking=True)
-        torch.cuda.synchronize()
-        best = max(best, source.nbytes / (time.perf_counter() - started))
-    return {"bytes_per_second": best}
+    """Bytes a second from pinned memory to the device."""
+    return {"bytes_per_second": measured_link(torch.device(scale.device))}
 
 
 def hooks(work: Path, scale: Scale) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 
 from streamer.bench.compute_cost import ComputeCost, assumed_cost, measured_cost
 from streamer.bench.decode_cost import DecodeCost, measured_decode
+from streamer.bench.link_speed import measured_link
 from streamer.bench.prediction import Prediction, predict
 from streamer.bench.simulate import Costs, Machine
 from streamer.config import StreamSettings
@@ -61,6 +62,7 @@ class Forecast:
         machine: that does the work.
         beside_nbytes: of the budget that isn't for weights: activations, the picture, the device's context.
         packs: the engine may move and keep blocks packed on the device, which this doesn't know.
+        link_is_known: the link's speed was measured or given, not assumed.
     """
 
     source: WeightSource
@@ -71,6 +73,7 @@ class Forecast:
     machine: Machine
     beside_nbytes: int
     packs: bool = False
+    link_is_known: bool = True
 
     def at(self, vram_budget_nbytes: int) -> Outlook:
         """The plan for the budget, and what its steps will be like.
@@ -115,7 +118,8 @@ def forecast(
         opened: the U-Net and its weights.
         shape: of the latent.
         beside_nbytes: of the budget that isn't for weights.
-        link: bytes a second to the device; None: `ASSUMED_LINK`. Of no use on a CPU, which needs none.
+        link: bytes a second to the device; None: measured, or if that can't be done `ASSUMED_LINK`. Of no use on a
+            CPU, which needs none.
         disk: bytes a second that the disk gives; None: whatever is read is in the system's page cache.
         flops_per_second: that the device reaches; None: measured.
     """
@@ -132,15 +136,17 @@ def forecast(
     at_once = max(1, min(opened.settings.workers, processors()))
     decode = measured_decode(opened.source, blocks, opened.dtype, holds=holds, threads=at_once, seconds=_DECODE_SECONDS)
     on_cpu = opened.device.type == "cpu"
+    measured = measured_link(opened.device) if link is None else None
     machine = Machine(
         cores=processors(),
         compute_threads=torch.get_num_threads() if on_cpu else 0,
         workers=opened.settings.workers,
-        link=None if on_cpu else link or ASSUMED_LINK,
+        link=None if on_cpu else link or measured or ASSUMED_LINK,
         disk=disk,
         load_in_pauses=opened.settings.load_in_pauses,
     )
     packs = opened.settings.decodes_on(opened.device.type) and any(
         opened.source.info(place.key).inflated is not None for block in blocks for place in block.tensors
     )
-    return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes, packs)
+    known = on_cpu or link is not None or measured is not None
+    return Forecast(opened.source, opened.settings, blocks, compute, decode, machine, beside_nbytes, packs, known)

@@ -148,7 +148,8 @@ def print_sweep(found: Sweep) -> None:
         "Bound: predicted, of these or of all processors' work where a CPU computes; what storage takes isn't in it."
     )
     if machine.link is not None:
-        typer.echo(f"The link to the device wasn't measured; {machine.link / 1e9:.3g} GB/s are assumed.")
+        how = "was measured" if found.forecast.link_is_known else "couldn't be measured, and is assumed"
+        typer.echo(f"The link to the device {how}: {machine.link / 1e9:.3g} GB/s.")
     if any(run.overlap > 1 or run.bound_seconds > run.steps.step_seconds for run in found.runs):
         typer.echo(
             "Steps were faster than their bound, so it is wrong here, and with it predicted and overlap: single blocks "
@@ -171,7 +172,8 @@ def as_json(found: Sweep) -> dict[str, Any]:
         "everything_nbytes": found.everything_nbytes,
         "workers": found.forecast.machine.workers,
         "cores": found.forecast.machine.cores,
-        "assumed_link": found.forecast.machine.link,
+        "link": found.forecast.machine.link,
+        "link_is_known": found.forecast.link_is_known,
         "results_equal": found.results_equal,
         "runs": [run_json(run) for run in found.runs],
         "failed": [{"vram_budget": budget, "reason": reason} for budget, reason in found.failed],

@@ -50,7 +50,7 @@ def plan(
     ] = None,
     prefetch: Annotated[bool, typer.Option(help="Load the next blocks while one computes.")] = True,
     link: Annotated[
-        float | None, typer.Option(help="Speed of the link to the device. Default: 12.", metavar="GB/s")
+        float | None, typer.Option(help="Speed of the link to the device. Default: measured.", metavar="GB/s")
     ] = None,
     disk: Annotated[
         float | None,

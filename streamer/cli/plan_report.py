@@ -197,8 +197,8 @@ def _print_prediction(forecast: Forecast, outlook: Outlook, width: int, height: 
     )
     if machine.link is not None:
         typer.echo(
-            f"The link takes {seconds_text(prediction.link_seconds)} at {machine.link / 1e9:g} GB/s; --link says "
-            "otherwise."
+            f"The link takes {seconds_text(prediction.link_seconds)} at {machine.link / 1e9:.3g} GB/s"
+            + ("." if forecast.link_is_known else ", which is assumed; --link says otherwise.")
         )
         if forecast.packs:
             typer.echo("Blocks of LZR2 weights may move and stay packed there: then more stays, and less is copied.")

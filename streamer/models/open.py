@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,13 +18,12 @@ from streamer.models.demo import demo_directory, demo_weights
 from streamer.models.device import choose_device, compute_type, decode_workers
 from streamer.models.directory import ModelDirectory, find_model
 from streamer.models.extras import ExtraOptions, add_extras
+from streamer.models.first_read import compile_decoders
 from streamer.models.host_memory import HostMemory, default_host_memory, page_cache_share
-from streamer.models.patience import told_if_slow
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
-from streamer.sources.base import WeightSource
 from streamer.sources.original_layout import unet_places
 from streamer.tiers.device_memory import taken_nbytes
 
@@ -159,7 +157,7 @@ def open_unet(
         warn=warn,
     )
     try:
-        _read_one(source, expected_tensors(unet), dtype, notify)
+        compile_decoders(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or _default_budget(device, defaults)
         available = int(psutil.virtual_memory().available)
@@ -191,15 +189,6 @@ def _empty_unet(model: ModelDirectory) -> UNet2DConditionModel:
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError) as error:
         problem = f"its unet/config.json describes no U-Net that can be built ({type(error).__name__}: {error})."
         raise ModelError(model.name, problem) from error
-
-
-def _read_one(
-    source: WeightSource, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype, notify: Callable[[str], None]
-) -> None:
-    """Reads the smallest tensor: on a machine's first run that compiles the decoder, which is better done here."""
-    key = min(shapes, key=lambda key: math.prod(shapes[key]))
-    with told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
-        source.read_into(key, torch.empty(shapes[key], dtype=dtype))
 
 
 def _choose_model(

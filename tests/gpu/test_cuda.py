@@ -11,6 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 import lzr2
+from streamer.bench.link_speed import measured_link
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.models.demo import demo_directory
 from streamer.models.open import PipelineOptions, open_pipeline
@@ -48,6 +49,12 @@ def inputs() -> dict:
 def requested() -> int:
     """Bytes of all tensors as they were asked for: the allocator gives a large one up to a megabyte more."""
     return torch.cuda.memory_stats()["requested_bytes.all.current"]
+
+
+def test_the_link_gives_what_a_link_can():
+    before = torch.cuda.memory_reserved()
+    assert 1e9 < measured_link(torch.device("cuda:0")) < 1e12
+    assert torch.cuda.memory_reserved() <= before
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

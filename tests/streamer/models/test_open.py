@@ -13,6 +13,7 @@ import torch
 
 import lzr2
 from streamer.errors import ModelError, WeightsFileError, WeightsMismatchError
+from streamer.models import first_read
 from streamer.models import open as opening
 from streamer.models.defaults import Defaults
 from streamer.models.demo import demo_directory
@@ -83,7 +84,7 @@ def test_a_unet_that_cannot_be_built_is_told(tmp_path, demo_lzr2, change):
 
 def test_compiling_is_told_if_it_takes_long(demo_lzr2, monkeypatch):
     lines: list[str] = []
-    monkeypatch.setattr(opening, "told_if_slow", partial(told_if_slow, seconds=0.0))
+    monkeypatch.setattr(first_read, "told_if_slow", partial(told_if_slow, seconds=0.0))
     read = Lzr2Source.read_into
     monkeypatch.setattr(Lzr2Source, "read_into", lambda *args: (time.sleep(0.2), read(*args)))
     with open_pipeline(PipelineOptions(weights=demo_lzr2), lines.append):
