@@ -32,8 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import page_cache, plot, summary, table, verdict
-from benchmarks.compare.machine import machine
-from benchmarks.compare.model_files import CONFIGS, ModelFiles, make_files
+from benchmarks.compare.device_memory import DEVICE
+from benchmarks.compare.machine import machine, revision
+from benchmarks.compare.model_files import CONFIGS, ModelFiles, make_files, place
 from benchmarks.compare.runtimes import Runtime, all_runtimes
 from benchmarks.compare.setting import Setting
 from benchmarks.compare.watch import Watched, most, python, watch
@@ -96,10 +97,12 @@ def chosen(args: argparse.Namespace) -> list[Runtime]:
     ]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """The same for every runtime."""
+def environment(threads: int, device: str) -> dict[str, str]:
+    """The same for every runtime: one device is to be seen, or none."""
     return {
         **os.environ,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as the driver's own tool counts them
+        "CUDA_VISIBLE_DEVICES": DEVICE if device == "cuda" else "",
         **_threads(threads),
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
@@ -122,11 +125,11 @@ def run_one(
     if reason := why_not(runtime, args, files, scratch):
         return Watched(reason=reason), None
     is_reference = runtime.kind == "reference"
-    with tempfile.TemporaryDirectory(dir=scratch) as own:
+    with tempfile.TemporaryDirectory(dir=scratch) as own, tempfile.TemporaryDirectory(dir=scratch) as caches:
         weights = files.weights(runtime)
         if runtime.first_start:
             weights = Path(own) / weights.name
-            weights.hardlink_to(files.weights(runtime))  # a new name: the index that is kept is another file's
+            place(files.weights(runtime), weights)  # under a new name: the index that is kept is another file's
         setting = Setting(
             runtime.builder,
             runtime.options,
@@ -145,8 +148,10 @@ def run_one(
             page_cache.drop(read)
         cached = page_cache.cached_nbytes(read)
         command = python("benchmarks.compare.child", setting.to_json())
-        caches = {name: f"{own}/{name}" for name in _CACHES} if runtime.first_start else {}
-        return watch(command, environment(threads) | caches, args.timeout, on_cuda=args.device == "cuda"), cached
+        variables = environment(threads, args.device)
+        if runtime.first_start:
+            variables |= {name: os.path.join(caches, name) for name in _CACHES}
+        return watch(command, variables, args.timeout, on_cuda=args.device == "cuda"), cached
 
 
 def why_not(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scratch: Path) -> str:
@@ -177,7 +182,9 @@ def result_of(
         "rows": [row.to_json() for row in rows],
         "not_run": summary.not_run(runtimes, records),
         # The goals are for the full size: beside the demo's weights the libraries are what takes memory.
-        "verdicts": [asdict(each) for each in verdict.verdicts(rows)] if args.model == "full" else [],
+        "verdicts": (
+            [asdict(each) for each in verdict.verdicts(rows, args.device != "cpu")] if args.model == "full" else []
+        ),
         "runs": records,
     }
 
@@ -198,7 +205,8 @@ def write(result: dict[str, Any], output: Path, name: str) -> None:
 
 def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, threads: int) -> dict[str, Any]:
     """What doesn't depend on any child."""
-    places = {path: f"{path.name}/" for path in (args.folder, args.scratch, args.output) if path is not None}
+    given_folders = [path for path in (args.folder, args.scratch, args.output) if path is not None]
+    places = {path: f"{path.resolve().name}/" for path in given_folders}
 
     def told(argument: str) -> str:
         option, equals, value = argument.rpartition("=")
@@ -209,7 +217,9 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
         "format": 2,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "command": f"python -m benchmarks.compare_runtimes {given}".strip(),
+        "revision": revision(ROOT),
         "machine": machine(files.folder, args.device),
+        "device": args.device,
         "model": {
             "name": args.model,
             "weights": _count(files),
@@ -240,10 +250,10 @@ def write_again(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it can't be read or written.
-        ValueError: it isn't such a file.
+        ValueError: it isn't such a file, or names a runtime that there isn't.
     """
-    told = json.loads(path.read_text("utf-8"))
     try:
+        told = json.loads(path.read_text("utf-8"))
         args = parse(shlex.split(told["command"])[3:])
         facts = {key: told[key] for key in told if key not in ("rows", "not_run", "verdicts", "runs")}
         result = result_of(args, chosen(args), told["runs"], facts)
@@ -256,7 +266,11 @@ def write_again(path: Path) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     if args.again is not None:
-        print(table.whole_table(write_again(args.again)))
+        try:
+            print(table.whole_table(write_again(args.again)))
+        except (OSError, ValueError) as error:
+            print(f"{args.again} can't be written anew: {error}", file=sys.stderr)
+            return 1
         return 0
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = args.threads or int(os.environ.get("OMP_NUM_THREADS", processors))

@@ -1,9 +1,10 @@
-"""What Linux counts for a process: memory, bytes read. Elsewhere nothing is known, and nothing is made up."""
+"""What the system counts for a process: memory, bytes read. What it doesn't tell isn't known, and isn't made up."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 Counters = dict[str, int]
@@ -12,14 +13,27 @@ _MEMORY = ("VmRSS", "VmHWM", "RssAnon", "RssFile")
 
 def memory(process: int | str = "self") -> Counters:
     """Bytes now resident (VmRSS), the most so far (VmHWM), and how much of what is resident is the process's own
-    (RssAnon) or pages of files (RssFile); empty if it can't be known."""
+    (RssAnon) or pages of files (RssFile); elsewhere than on Linux only the most so far of this process; empty if
+    nothing can be known."""
     text = _read(process, "status")
+    if not text and process == "self":
+        return _most_so_far()
     found = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         if name in _MEMORY:
             found[name] = int(value.split()[0]) * 1024
     return found
+
+
+def _most_so_far() -> Counters:
+    """``ru_maxrss``, which macOS tells in bytes, others in KiB; Windows doesn't have it."""
+    try:
+        import resource
+    except ImportError:
+        return {}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"VmHWM": peak if sys.platform == "darwin" else peak * 1024}
 
 
 def reads(process: int | str = "self") -> Counters:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
+
+DEVICE = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+"""That is computed on: the first of those that are to be seen, by number or UUID."""
 
 
 class DeviceMemory:
@@ -14,7 +18,7 @@ class DeviceMemory:
 
     def __init__(self) -> None:
         self._smi: subprocess.Popen[str] | None = None
-        query = ["nvidia-smi", "--id=0", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+        query = ["nvidia-smi", f"--id={DEVICE}", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
         try:
             self._before = int(subprocess.run(query, capture_output=True, text=True, check=True).stdout) << 20
         except (OSError, subprocess.CalledProcessError, ValueError):

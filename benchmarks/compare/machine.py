@@ -10,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from benchmarks.compare.device_memory import DEVICE
+
 PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "transformers", "numpy", "mmgp")
 
 
@@ -30,6 +32,17 @@ def machine(folder: Path, device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
+
+
+def revision(root: Path) -> str | None:
+    """The commit that is checked out, with ``+`` if files differ from it; None where that can't be known."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        told = [
+            subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        ]
+        return told[0][:12] + "+" * bool(told[1])
+    return None
 
 
 def _processor() -> str:
@@ -73,7 +86,7 @@ def _storage(folder: Path) -> str | None:
 
 
 def _gpu() -> str | None:
-    query = ["nvidia-smi", "--id=0", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    query = ["nvidia-smi", f"--id={DEVICE}", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
     return None

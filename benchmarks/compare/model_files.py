@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,7 +44,10 @@ class ModelFiles:
             directory.mkdir(parents=True)
             (directory / "config.json").write_bytes(self.config.read_bytes())
             weights = directory / "diffusion_pytorch_model.safetensors"
-            weights.symlink_to((self.folder / f"{runtime.weights}.safetensors").resolve())
+            try:
+                weights.symlink_to((self.folder / f"{runtime.weights}.safetensors").resolve())
+            except OSError:  # Windows lets not everybody
+                place(self.folder / f"{runtime.weights}.safetensors", weights)
         return directory
 
     def missing(self, runtime: Runtime) -> list[str]:
@@ -51,6 +55,18 @@ class ModelFiles:
         suffixes = {runtime.container} if runtime.kind == "this project" else {".safetensors"}
         names = [f"{runtime.weights}{suffix}" for suffix in sorted(suffixes)]
         return [name for name in names if not (self.folder / name).is_file()]
+
+
+def place(file: Path, other: Path) -> None:
+    """The file is also at another place, as a second name of it where that can be, else as a copy.
+
+    Raises:
+        OSError: neither can be.
+    """
+    try:
+        other.hardlink_to(file)
+    except OSError:  # another file system, or one without such names
+        shutil.copyfile(file, other)
 
 
 def make_files(config: Path, folder: Path) -> None:

@@ -12,11 +12,14 @@ _PROT_READ, _MAP_SHARED = 1, 1
 
 
 def files_below(*places: Path) -> list[Path]:
-    """The files themselves, and all files in directories, links followed."""
-    found = []
+    """The files themselves, and all files in directories, links followed; each file once, whatever its names."""
+    found: dict[tuple[int, int], Path] = {}
     for place in places:
-        found += [path for path in sorted(place.rglob("*")) if path.is_file()] if place.is_dir() else [place]
-    return [path.resolve() for path in found]
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file():
+                seen = path.stat()
+                found.setdefault((seen.st_dev, seen.st_ino), path.resolve())
+    return list(found.values())
 
 
 def drop(files: Iterable[Path]) -> bool:

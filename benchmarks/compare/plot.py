@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from benchmarks.compare.summary import Row, peak_of
-from benchmarks.compare.table import size
+from benchmarks.compare.table import is_on_device, size
 
 WIDTH, LINE = 960, 20
 LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT = 70, 30, 430, 360
@@ -19,14 +19,15 @@ _STEPS = (1, 2, 5)
 def plot(result: Mapping[str, Any]) -> str:
     """The SVG's text. Numbered points, names beside; left and low is better."""
     rows = [Row.from_json(told) for told in result["rows"]]
-    rows = [row for row in rows if row.against_resident is not None and peak_of(row) is not None]
-    memory = [float(peak_of(row) or 0) for row in rows]
+    on_device = is_on_device(result)
+    rows = [row for row in rows if row.against_resident is not None and (peak_of(row, on_device) or 0) > 0]
+    memory = [float(peak_of(row, on_device) or 0) for row in rows]
     times = [row.against_resident.median for row in rows if row.against_resident is not None]
     if not rows:
         return _svg(TOP + 20, [])
     across = _axis(memory, LEFT, LEFT + PLOT_WIDTH)
     up = _axis(times, TOP + PLOT_HEIGHT, TOP)
-    where = "on the device" if rows[0].device_nbytes is not None else "of the process"
+    where = "on the device" if on_device else "of the process"
     parts = [
         *(_vertical(across(tick), size(tick)) for tick in _ticks(memory)),
         *(_horizontal(up(tick), f"{tick:g}") for tick in _ticks(times)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Kind = Literal["resident", "peer", "this project", "reference"]
+FIRST_START = "first start"
 LATTICE, GAUSSIAN = "lattice", "gaussian"
 """The two sets of weights of tools/make_synthetic_sdxl.py: lattice-heavy and overlay-heavy as LZR2."""
 
@@ -56,7 +57,7 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
         Runtime("accelerate load_checkpoint_and_dispatch to disk", "peer", "dispatch_to_disk", disk_copies=1),
         Runtime("mmgp", "peer", "mmgp", {"budget_megabytes": 1000}),
         *(runtime for budget in budgets for runtime in _this_project(budget)),
-        *(replace(runtime, name=f"{runtime.name}, first start", first_start=True) for runtime in lattice[:1]),
+        *(replace(one, name=f"{one.name}, {FIRST_START}", first_start=True) for one in lattice[:1]),
     ]
 
 

@@ -47,7 +47,7 @@ class Row:
         device_nbytes: most bytes on the device; None where the processor computes.
         cached_nbytes: of its files in the page cache after the steps; None if unknown.
         read_nbytes: from storage in a counted step.
-        cold_step_seconds: steps before which its files left the page cache; None without any.
+        cold_step_seconds: steps before which all of its files left the page cache for sure; None without any.
         cold_against_resident: the median one of a process by the resident one's other steps, as `against_resident`.
         cold_read_nbytes: from storage in such a step.
         equal: every step of every round gave what the same weights loaded whole gave, bit for bit, and finite; None if
@@ -85,9 +85,14 @@ class Row:
         return cls(**{**told, **{key: Spread(**told[key]) for key in _SPREADS if told[key] is not None}})
 
 
-def peak_of(row: Row) -> int | None:
-    """The most memory of the device where it is known, else of the process; None if neither is."""
-    return row.peak_nbytes if row.device_nbytes is None else row.device_nbytes
+def peak_of(row: Row, on_device: bool) -> int | None:
+    """The most memory of the device that computed, or of the process; None if that isn't known.
+
+    Args:
+        row: of a comparison.
+        on_device: a device with memory of its own computed.
+    """
+    return row.device_nbytes if on_device else row.peak_nbytes
 
 
 def run_record(runtime: Runtime, round_: int, seen: Watched, cached_at_start: int | None = None) -> dict[str, Any]:
@@ -132,6 +137,9 @@ def rows(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -> l
     Args:
         runtimes: in the order to show them.
         records: of `run_record`.
+
+    Raises:
+        ValueError: a record is of none of these runtimes.
     """
     whole = [record for record in records if not record["reason"]]
     runtimes = list(runtimes)
@@ -181,7 +189,10 @@ def not_run(runtimes: Iterable[Runtime], records: Sequence[Mapping[str, Any]]) -
 
 
 def _runtime(runtimes: Sequence[Runtime], record: Mapping[str, Any]) -> Runtime:
-    return next(runtime for runtime in runtimes if runtime.name == record["name"])
+    found = next((runtime for runtime in runtimes if runtime.name == record["name"]), None)
+    if found is None:
+        raise ValueError(f"there is no runtime {record['name']!r}")
+    return found
 
 
 def _row(
@@ -191,16 +202,16 @@ def _row(
     expected: frozenset[str] | None,
 ) -> Row:
     counted = [step for record in own for step in _counted(record)]
-    cold = [step for record in own for step in record["cold_steps"]]
+    cold = [step for record in own for step in _cold(record)]
     cached = [record["cached_nbytes"] for record in own if record["cached_nbytes"] is not None]
     differences = [record["largest_difference"] for record in own if record["largest_difference"] is not None]
     device = [record["device_nbytes"] for record in own if record["device_nbytes"] is not None]
     turns = [(record, resident) for record, resident in zip(own, beside, strict=True) if resident is not None]
     ratios = [_median_step(record) / resident for record, resident in turns]
     cold_ratios = [
-        statistics.median(step["seconds"] for step in record["cold_steps"]) / resident
+        statistics.median(step["seconds"] for step in _cold(record)) / resident
         for record, resident in turns
-        if record["cold_steps"]
+        if _cold(record)
     ]
     return Row(
         name=runtime.name,
@@ -227,6 +238,11 @@ def _row(
 def _counted(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All steps but the first; of a single one, that."""
     return list(record["steps"][1:] or record["steps"])
+
+
+def _cold(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Steps before which nothing of the files was left in the page cache, for sure."""
+    return [step for step in record["cold_steps"] if step["cached"] == 0]
 
 
 def _median_step(record: Mapping[str, Any]) -> float:

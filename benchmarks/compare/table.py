@@ -58,7 +58,7 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
         how: it was measured is told, too.
     """
     rows = [row for row in map(Row.from_json, result["rows"]) if re.search(only, row.name)]
-    with_device = any(row.device_nbytes is not None for row in rows)
+    with_device = is_on_device(result)
     memory: list[Column] = [
         ("peak memory of the process", lambda row: size(row.peak_nbytes)),
         ("without pages of files", lambda row: size(row.own_nbytes)),
@@ -98,6 +98,11 @@ def size(nbytes: float | None) -> str:
     return f"{value:.1f} GB"
 
 
+def is_on_device(result: Mapping[str, Any]) -> bool:
+    """Whether a device with memory of its own computed."""
+    return bool(result["device"] != "cpu")
+
+
 def _title(result: Mapping[str, Any]) -> str:
     model = {"full": "The full-size SDXL U-Net", "demo": "The demo's U-Net"}[result["model"]["name"]]
     return f"{model} under every runtime"
@@ -107,10 +112,11 @@ def _how(result: Mapping[str, Any]) -> str:
     model, machine = result["model"], result["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     environment = ", ".join(f"{name}={value}" for name, value in result["environment"].items())
+    commit = f"commit {result['revision']}; " if result["revision"] else ""
     return (
         f"Measured {result['date']} on {machine['processor']}, {machine['cores']} cores, "
         f"{result['threads']} threads, {size(machine['memory_nbytes'])} of memory, {machine['storage']}, "
-        f"device: {machine['device']}; {versions}. {model['weights']:,} synthetic weights, "
+        f"device: {machine['device']}; {commit}{versions}. {model['weights']:,} synthetic weights, "
         f"{model['pixels']} x {model['pixels']}, batch {model['batch']}, {model['compute']}. "
         f"{_turns(result)} each runtime had its turn, in a process of its own, started "
         f"{_start(result)}, with {environment}. Medians (least to most). `{result['command']}`"
@@ -123,7 +129,7 @@ def _start(result: Mapping[str, Any]) -> str:
         return "with files in the page cache"
     cached = [run["cached_at_start_nbytes"] for run in result["runs"] if not run["reason"]]
     if not cached or any(nbytes is None for nbytes in cached):
-        return "after its files had been told to leave the page cache"
+        return "with its files in the page cache or not: this system doesn't tell"
     return f"with {size(max(cached)) if max(cached) else 'nothing'} of its files in the page cache"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import counters
@@ -19,7 +21,8 @@ from benchmarks.compare.device_memory import DeviceMemory
 
 SAMPLE_SECONDS = 0.02
 _REASON_LENGTH = 400
-_FOLDERS = re.compile(r"(?<![\w.:/\\])(?:[A-Za-z]:[\\/]|/)(?:[^\s'\"/\\]+[/\\])+")
+_FOLDERS = re.compile(r"(?<![\w./\\])(?<!https:)(?<!http:)(?:[A-Za-z]:)?[\\/]{1,3}(?:[^\s'\"\\/]+[\\/]{1,2})+")
+_OWN_FOLDERS = tuple({str(Path.home()), sys.prefix, tempfile.gettempdir(), str(Path.cwd())} - {os.sep})
 
 
 @dataclass
@@ -123,11 +126,13 @@ def most(*known: int | None) -> int | None:
 
 def _add_peaks_told(seen: Watched) -> None:
     """The system's own peaks see what falls between two samples."""
+    loading = sys.maxsize  # until it is ready
     for mark in seen.marks:
         peak = mark.get("memory", {}).get("VmHWM")
         if mark["what"] == "ready":
             seen.peak_load_nbytes = most(seen.peak_load_nbytes, peak)
-        elif (ready := seen.first("ready")) is not None and ready.get("peak_is_anew"):
+            loading = 0 if mark.get("peak_is_anew") else peak or 0
+        elif peak is not None and peak > loading:  # it wasn't begun anew, so what is no more than before tells nothing
             seen.peak_steps_nbytes = most(seen.peak_steps_nbytes, peak)
 
 
@@ -147,8 +152,21 @@ def _last_error(complaints: str) -> str:
     indented = [n for n, line in enumerate(lines) if line[0].isspace()]
     first = indented[-1] + 1 if indented else len(lines) - 1
     told = " ".join(line.strip() for line in lines[max(0, min(first, len(lines) - 1)) :])
-    told = _FOLDERS.sub("", told)  # of this machine, which are nobody else's business
+    told = without_folders(told)  # of this machine, which are nobody else's business
     return told if len(told) <= _REASON_LENGTH else told[:_REASON_LENGTH] + " ..."
+
+
+def without_folders(text: str, own: Sequence[str] = _OWN_FOLDERS) -> str:
+    """The text with paths' last parts alone, as far as paths can be told from other text; addresses stay.
+
+    Args:
+        text: to show to others.
+        own: folders that are cut off wherever they stand, also if there are spaces in them.
+    """
+    for folder in sorted(own, key=len, reverse=True):
+        for written in (folder, folder.replace("\\", "\\\\")):  # as it is, and as a string of Python's
+            text = re.sub(re.escape(written) + r"(?![\w.-])", "", text)
+    return _FOLDERS.sub("", text)
 
 
 def python(module: str, *arguments: str) -> list[str]:

@@ -131,10 +131,9 @@ def build_for(capability: tuple[int, int]) -> str | None:
 def _device(facts: Facts) -> Iterator[Finding]:
     if facts.torch_gpus:
         checked = [_gpu(gpu, facts) for gpu in facts.torch_gpus]
-        one_works = any(found.level is not Level.FAULT for found in checked)
+        works = next((number for number, found in enumerate(checked) if found.level is not Level.FAULT), None)
         for number, (gpu, found) in enumerate(zip(facts.torch_gpus, checked, strict=True)):
-            # Beside one that works, one that doesn't keeps nobody from anything.
-            yield replace(found, level=Level.ADVICE) if one_works and found.level is Level.FAULT else found
+            yield found if works is None or found.level is not Level.FAULT else _beside(found, number, works)
             if found.level is not Level.FAULT:
                 yield from _vram(gpu, f"cuda:{number}")
         return
@@ -230,6 +229,14 @@ def _install(capability: tuple[int, int]) -> str:
             f"GTX 9xx, GTX 10xx and Titan V need a CUDA {build} build of torch; later builds leave them out: {command}"
         )
     return f"Install a CUDA {build} build of torch, or a later one: {command}"
+
+
+def _beside(found: Finding, number: int, works: int) -> Finding:
+    """Of a GPU that can't be used beside one that can: what would mend it might break the other."""
+    if number > works:
+        return replace(found, level=Level.ADVICE, hint=f"cuda:{works} works, and is what is used.")
+    # The first is what is used if nobody says.
+    return replace(found, hint=f"Give --device cuda:{works}, which works, or set CUDA_VISIBLE_DEVICES={works}.")
 
 
 def _memory(facts: Facts) -> Iterator[Finding]:

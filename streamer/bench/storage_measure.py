@@ -70,9 +70,9 @@ def measure_storage(path: Path, most_nbytes: int, threads: int, on_read: OnRead)
     """
     nbytes = check_readable(path)
     records = _records(path)
-    probed = read_speed(path, "pread", SEQUENTIAL, sequential(nbytes, 0, _PROBES * PIECE), threads=1, cold=True)
-    in_time = int((probed.rate or 0.0) * _SECONDS)
-    total = max(_PROBES * PIECE, min(most_nbytes, in_time))
+    least = min(_PROBES * PIECE, most_nbytes)
+    probed = read_speed(path, "pread", SEQUENTIAL, sequential(nbytes, 0, least), threads=1, cold=True)
+    total = max(least, min(most_nbytes, int((probed.rate or 0.0) * _SECONDS)))
     reads = []
     for number, (method, pattern, cold) in enumerate(_measurements()):
         ranges = _ranges(nbytes, records, pattern, total, number)

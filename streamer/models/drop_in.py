@@ -196,7 +196,7 @@ def attach(
         _nbytes(vram_budget, least=1) or UNLIMITED,
         ram,
         workers,
-        page_cache_nbytes=page_cache_share(int(psutil.virtual_memory().available), ram),
+        page_cache_nbytes=page_cache_share(int(psutil.virtual_memory().available), ram, opened),
         load_in_pauses=where.type == "cpu",
     )
     sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)

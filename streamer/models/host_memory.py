@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamer.sources.base import WeightSource
+
 
 @dataclass(frozen=True)
 class HostMemory:
@@ -28,11 +30,13 @@ def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nby
     return HostMemory(available_nbytes // 4, hold_only_smaller=True, packed_ram_nbytes=vram_budget_nbytes // 2)
 
 
-def page_cache_share(available_nbytes: int, ram_budget_nbytes: int) -> int:
+def page_cache_share(available_nbytes: int, ram_budget_nbytes: int, source: WeightSource) -> int:
     """Bytes of the weight file that may stay in the system's page cache: half of what is left, others use it too.
 
     Args:
         available_nbytes: of host memory.
-        ram_budget_nbytes: of it, for weights.
+        ram_budget_nbytes: of it, for weights; of a larger one than all weights need, the rest is free.
+        source: of the weights.
     """
-    return max(0, available_nbytes - ram_budget_nbytes) // 2
+    most_held = sum(source.info(key).held_nbytes for key in source.keys())
+    return max(0, available_nbytes - min(ram_budget_nbytes, most_held)) // 2

@@ -172,7 +172,7 @@ def open_unet(
             workers,
             hold_only_smaller=host.hold_only_smaller,
             packed_ram_nbytes=host.packed_ram_nbytes,
-            page_cache_nbytes=page_cache_share(available, host.ram_budget_nbytes),
+            page_cache_nbytes=page_cache_share(available, host.ram_budget_nbytes, source),
             spill_dir=options.spill_dir,
             load_in_pauses=device.type == "cpu",
         )

@@ -162,9 +162,11 @@ class HostCache:
 
     def _keep(self, key: str) -> HeldTensor:
         held = self._below.hold(key)
-        self._drop(key)
         with self._lock:
             if key in self._kept and key not in self._held and held.nbytes <= self._room:
                 self._held[key] = held
                 self._room -= held.nbytes
+            is_kept = key in self._held
+        if is_kept:  # else it is read again, which shall not take a storage
+            self._drop(key)
         return held

@@ -44,7 +44,7 @@ def child(
     return Watched(marks, halves[0], peak, halves[1], own, device)
 
 
-def result(children: Sequence[tuple[Runtime, Sequence[Watched]]]) -> dict[str, Any]:
+def result(children: Sequence[tuple[Runtime, Sequence[Watched]]], on_device: bool = False) -> dict[str, Any]:
     """As `compare_runtimes` would write it: of each runtime its child in each round."""
     runtimes = [runtime for runtime, _ in children]
     records = [summary.run_record(runtime, n, seen, 0) for runtime, rounds in children for n, seen in enumerate(rounds)]
@@ -63,12 +63,14 @@ def result(children: Sequence[tuple[Runtime, Sequence[Watched]]]) -> dict[str, A
         },
         "model": {"name": "demo", "weights": 1234, "pixels": 64, "batch": 1, "compute": "float32"},
         "threads": 2,
+        "device": "cuda" if on_device else "cpu",
+        "revision": "0123456789ab",
         "environment": {"OMP_NUM_THREADS": "2"},
         "rounds": 2,
         "steps": 3,
         "cold_start": True,
         "rows": [row.to_json() for row in rows],
         "not_run": summary.not_run(runtimes, records),
-        "verdicts": [vars(each) for each in verdict.verdicts(rows)],
+        "verdicts": [vars(each) for each in verdict.verdicts(rows, on_device)],
         "runs": records,
     }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
+import pytest
 import torch
 
-from benchmarks.compare.machine import PACKAGES, machine
+from benchmarks.compare.machine import PACKAGES, machine, revision
 
 
 def test_it_is_json_and_says_what_decides(tmp_path):
@@ -17,3 +20,25 @@ def test_it_is_json_and_says_what_decides(tmp_path):
     assert found["device"] == "the processor"
     assert found["versions"].keys() == set(PACKAGES)
     assert found["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_commit_is_told_and_whether_files_differ_from_it(tmp_path):
+    def git(*command):
+        command = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", *command)
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    git("init")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")[:12]
+    (tmp_path / "beside").write_text("not of it")
+    assert revision(tmp_path) == commit
+    (tmp_path / "file").write_text("two")
+    assert revision(tmp_path) == f"{commit}+"
+
+
+def test_outside_a_repository_no_commit_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert revision(tmp_path) is None

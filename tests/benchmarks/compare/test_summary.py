@@ -106,6 +106,30 @@ def test_cold_steps_are_apart():
     assert found.step_seconds.high == 1
 
 
+@pytest.mark.parametrize("cached", [1, None])
+def test_a_step_before_which_something_was_left_or_may_have_been_is_no_cold_one(cached):
+    seen = child(cold=[8])
+    seen.marks[-2]["cached"] = cached
+    found = rows(*made((RESIDENT, [child(), child()]), (OURS, [seen])))[1]
+    assert (found.cold_step_seconds, found.cold_against_resident, found.cold_read_nbytes) == (None, None, None)
+
+
+def test_cold_steps_are_compared_with_the_resident_ones_usual_steps():
+    found = rows(*made((RESIDENT, [child([2, 2], cold=[50])]), (OURS, [child([3, 3], cold=[5])])))[1]
+    assert found.cold_against_resident == Spread(2.5, 2.5, 2.5)
+
+
+def test_a_record_of_a_runtime_that_there_is_not_is_told():
+    _, records = made((RESIDENT, [child()]))
+    with pytest.raises(ValueError, match="no runtime 'resident'"):
+        rows([OURS], records)
+
+
+def test_memory_that_is_not_known_stays_unknown():
+    found = rows(*made((OURS, [child(peak=None, own=None)])))[0]
+    assert (found.peak_nbytes, found.own_nbytes, found.steps_peak_nbytes) == (None, None, None)
+
+
 def test_what_failed_in_every_round_is_listed_with_its_reason_and_is_no_row():
     runtimes, records = made((RESIDENT, [child()]), (REFUSED, [child(reason="there is no GPU")]))
     assert [row.name for row in rows(runtimes, records)] == ["resident"]

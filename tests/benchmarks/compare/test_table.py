@@ -27,6 +27,8 @@ def test_every_runtime_is_there_and_where_it_was_measured(made, table):
     text = table(made)
     for each in (RESIDENT, PEER, OURS, REFUSED):
         assert each.name in text
+    assert "commit 0123456789ab" in text
+    assert "with nothing of its files in the page cache, with OMP_NUM_THREADS=2" in text
     for fact in ("2026-01-02", "a processor", "torch 2", "1,234", made["command"], "a disk"):
         assert fact in text
     assert "mmgp None" not in text
@@ -73,6 +75,7 @@ def test_cells(made):
 def test_a_device_has_its_column_where_there_is_one(made):
     assert "on the device" not in readme_table(made)
     made["rows"][0]["device_nbytes"] = 5_000_000
+    made["device"] = "cuda"
     assert "5 MB" in readme_table(made)
 
 

@@ -14,18 +14,19 @@ FASTER, SMALL, EARLY, ALL, EQUAL = range(5)
 """Places of the goals where there is one kind of file."""
 
 
-def told(*children):
+def told(*children, on_device=False):
     runtimes = list({runtime.name: runtime for runtime, _ in children}.values())
-    return verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]))
+    return verdicts(rows(runtimes, [run_record(runtime, 0, seen) for runtime, seen in children]), on_device)
 
 
-def judged(resident, peer, ours):
-    return [each.met for each in told((RESIDENT, resident), (PEER, peer), (OURS, ours))]
+def judged(resident, peer, ours, on_device=False):
+    found = told((RESIDENT, resident), (PEER, peer), (OURS, ours), on_device=on_device)
+    return [each.met for each in found]
 
 
 GOOD = {
     "resident": child([1, 1], peak=1000),
-    "peer": child([2, 2], peak=500, ready=10),
+    "peer": child([2, 2], peak=240, ready=10),
     "ours": child([1.1, 1.1], peak=250, own=200, ready=1),
 }
 
@@ -64,20 +65,36 @@ def test_each_is_missed_by_what_misses_it(worse, missed):
 
 def test_on_a_device_its_memory_counts():
     assert judged(
-        child([1, 1], peak=1, device=1000), child([2, 2], peak=1, device=500), child([1, 1], peak=99, device=100)
+        child([1, 1], peak=1, device=1000),
+        child([2, 2], peak=1, device=90),
+        child([1, 1], peak=99, device=100),
+        on_device=True,
     )[:2] == [True, True]
     assert judged(
-        child([1, 1], peak=99, device=1000), child([1, 1], peak=99, device=50), child([1, 1], peak=1, device=300)
+        child([1, 1], peak=99, device=1000),
+        child([1, 1], peak=99, device=50),
+        child([1, 1], peak=1, device=300),
+        on_device=True,
     )[:2] == [False, False]
 
 
+def test_a_device_whose_memory_is_not_known_is_not_judged_by_the_process():
+    assert judged(**GOOD, on_device=True) == [None, None, True, None, True]
+
+
 def test_a_smaller_peer_may_be_slower_and_a_larger_one_faster_which_is_told():
-    assert judged(**GOOD | {"peer": child([2, 2], peak=249, ready=10)}) == [True] * 5
-    larger = child([1.05, 1.05], peak=500, ready=10)
-    found = told((RESIDENT, GOOD["resident"]), (PEER, larger), (OURS, GOOD["ours"]))[FASTER]
+    larger = replace(PEER, name="larger")
+    children = [(RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, GOOD["ours"])]
+    found = told(*children, (larger, child([1.05, 1.05], peak=500, ready=10)))[FASTER]
     assert found.met
-    assert found.why.startswith("0 of 1 peers use at most as much as some row")
-    assert f"faster than {OURS.name}, with more memory: {PEER.name}, 1.05" in found.why
+    assert found.why.startswith(f"at most as much as some row, of 2 peers: {PEER.name};")
+    assert f"faster than {OURS.name}, with more memory: larger, 1.05" in found.why
+
+
+def test_where_no_peer_is_as_small_being_faster_than_those_means_nothing():
+    found = told((RESIDENT, GOOD["resident"]), (PEER, child([9, 9], peak=500)), (OURS, GOOD["ours"]))[FASTER]
+    assert found.met is None
+    assert not found.in_every_turn
 
 
 def test_a_peer_that_is_larger_than_one_row_only_is_told_for_that_row():
@@ -90,6 +107,15 @@ def test_a_peer_that_is_larger_than_one_row_only_is_told_for_that_row():
     )[FASTER]
     assert found.met
     assert f"faster than {slow.name}, with more memory: {PEER.name}" in found.why
+
+
+def test_a_first_start_is_judged_apart():
+    first = replace(OURS, name=f"{OURS.name}, first start", first_start=True)
+    late = child([1.1, 1.1], peak=250, own=200, ready=30)
+    found = told((RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, GOOD["ours"]), (first, late))
+    by_goal = {each.goal: each for each in found}
+    assert by_goal["LZR2 lattice-heavy: the first step is done before any peer has loaded its model"].met
+    assert by_goal[f"{first.name}: the first step is done before any peer has loaded its model"].met is False
 
 
 def test_each_kind_of_file_has_its_own_verdict():
@@ -114,6 +140,13 @@ def test_what_holds_for_the_median_but_not_for_each_turn_is_told():
     assert found[EQUAL].in_every_turn
 
 
+def test_a_peer_that_is_as_fast_in_some_turns_is_told_where_all_is_judged_at_once():
+    peers = [(PEER, child([1, time], peak=240, ready=10)) for time in (1.05, 2, 2)]
+    found = told((RESIDENT, GOOD["resident"]), *peers, (OURS, GOOD["ours"]), (RESIDENT, GOOD["resident"]))
+    assert [found[n].met for n in (FASTER, ALL)] == [True, True]
+    assert [found[n].in_every_turn for n in (FASTER, SMALL, ALL)] == [False, True, False]
+
+
 def test_the_page_cache_and_a_step_without_it_are_told_beside_the_memory():
     ours = child([1.1, 1.1], peak=250, own=200, cached=5_000_000_000, cold=[1.4])
     found = told((RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, ours))[SMALL]
@@ -121,7 +154,7 @@ def test_the_page_cache_and_a_step_without_it_are_told_beside_the_memory():
 
 
 def test_without_rows_or_without_memory_nothing_is_claimed():
-    assert [each.met for each in verdicts([])] == [None] * 5
+    assert [each.met for each in verdicts([], False)] == [None] * 5
     unknown = {key: replace(seen, **dict.fromkeys(MEMORY)) for key, seen in GOOD.items()}
     assert judged(**unknown) == [None, None, True, None, True]
 

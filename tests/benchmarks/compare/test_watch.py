@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from benchmarks.compare.watch import watch
+from benchmarks.compare.watch import watch, without_folders
 
 SPEAK = """
 import json, sys, time
@@ -90,6 +90,33 @@ def test_a_peak_that_could_not_be_begun_anew_is_the_loading_only():
     """)
     assert seen.peak_load_nbytes == 10**12
     assert (seen.peak_steps_nbytes or 0) < 10**12
+
+
+def test_where_it_could_not_be_begun_anew_a_higher_one_is_of_the_steps():
+    seen = watched("""
+        mark("ready", memory={"VmHWM": 10**12}, peak_is_anew=False)
+        mark("done", memory={"VmHWM": 2 * 10**12})
+    """)
+    assert (seen.peak_load_nbytes, seen.peak_steps_nbytes) == (10**12, 2 * 10**12)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("no file /home/me/a b.bin here", "no file a b.bin here"),
+        ("File '/data/x/y.py', line 3", "File 'y.py', line 3"),
+        ("Error:/home/me/x", "Error:x"),
+        ("file:///home/me/x", "file:x"),
+        (r"[Errno 2] 'C:\\Users\\me\\x.bin'", "[Errno 2] 'x.bin'"),
+        (r"C:\Users\me\x.bin", "x.bin"),
+        ("in /home/John Smith/x/y.bin", "in y.bin"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("see http://example.org/a/b", "see http://example.org/a/b"),
+        ("1/2 of a/b/c", "1/2 of a/b/c"),
+    ],
+)
+def test_folders_of_this_machine_are_left_out(told, shown):
+    assert without_folders(told, ["/home/John Smith"]) == shown
 
 
 def test_an_error_is_the_reason():

@@ -139,9 +139,19 @@ def test_beside_a_gpu_that_works_one_that_does_not_is_no_fault():
     facts = with_gpu(RTX_3060, CU128)
     facts = replace(facts, torch_gpus=(RTX_3060, GTX_1060), driver_gpus=(RTX_3060, GTX_1060))
     assert is_well(findings(facts))
-    assert [level for level, text in of(facts, "device") if "GTX 1060" in text] == [Level.ADVICE]
-    alone = replace(facts, torch_gpus=(GTX_1060, GTX_1060))
-    assert not is_well(findings(alone))
+    ((level, text),) = [one for one in of(facts, "device") if "GTX 1060" in one[1]]
+    assert level is Level.ADVICE
+    assert text.endswith("cuda:0 works, and is what is used.")
+    assert not is_well(findings(replace(facts, torch_gpus=(GTX_1060, GTX_1060))))
+
+
+def test_where_the_one_that_is_used_if_nobody_says_does_not_work_the_other_is_named():
+    facts = replace(with_gpu(RTX_3060, CU128), torch_gpus=(GTX_1060, RTX_3060), driver_gpus=(GTX_1060, RTX_3060))
+    ((level, text),) = [one for one in of(facts, "device") if "GTX 1060" in one[1]]
+    assert level is Level.FAULT
+    assert "--device cuda:1" in text
+    assert "pip install" not in text
+    assert recommended(facts).device == "cuda:1"
 
 
 @pytest.mark.parametrize(("free", "level"), [(11 * GB, Level.OK), (4 * GB, Level.ADVICE), (GB // 2, Level.FAULT)])

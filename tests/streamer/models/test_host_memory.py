@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
+from streamer.config import UNLIMITED
 from streamer.models.host_memory import HostMemory, default_host_memory, page_cache_share
+from tests.streamer.tower import MemorySource
 
 
 def test_a_gpu_takes_half_of_what_is_free_and_a_cpu_a_quarter_with_packed_weights_within_half_its_budget():
@@ -11,5 +15,11 @@ def test_a_gpu_takes_half_of_what_is_free_and_a_cpu_a_quarter_with_packed_weight
 
 
 def test_the_page_cache_gets_half_of_what_weights_in_memory_leave():
-    assert page_cache_share(16_000, 4_000) == 6_000
-    assert page_cache_share(1_000, 4_000) == 0
+    weights = MemorySource({"a": torch.zeros(1000), "b": torch.zeros(250)})  # 5,000 bytes to hold
+    assert page_cache_share(16_000, 4_000, weights) == 6_000
+    assert page_cache_share(1_000, 4_000, weights) == 0
+
+
+def test_of_a_budget_that_no_weights_need_the_rest_is_free():
+    weights = MemorySource({"a": torch.zeros(1000)})
+    assert page_cache_share(16_000, UNLIMITED, weights) == 6_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from streamer.config import StreamSettings
@@ -47,3 +48,15 @@ def test_what_is_read_again_goes_through_the_spill_file_where_there_is_a_folder(
     assert tiers.spill_path.is_file()
     tiers.close()
     source.close()
+
+
+@pytest.mark.parametrize(
+    ("ram", "page_cache", "in_memory"), [(0, 0, False), (0, 1 << 20, True), (1 << 20, 0, True), (LAYER_NBYTES, 0, False)]
+)
+def test_whether_a_step_needs_the_storage_again_is_known(ram: int, page_cache: int, in_memory: bool):
+    tower = Tower()
+    settings = StreamSettings(ram_budget_nbytes=ram, page_cache_nbytes=page_cache)
+    tiers = HostTiers(MemorySource(tower.state_dict()), settings, lambda *_: None)
+    tiers.install(plan_of(tower, 512 + LAYER_NBYTES))
+    assert tiers.in_memory is in_memory
+    tiers.close()

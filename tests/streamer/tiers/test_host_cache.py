@@ -241,3 +241,13 @@ def test_what_should_not_stay_in_the_page_cache_is_told_once_read():
         read(cache, key)
     cache.hold("b")
     assert below.hints == [("won't need", "a"), ("won't need", "b")]
+
+
+def test_what_should_be_kept_and_finds_no_room_stays_in_the_page_cache_for_it_is_read_again():
+    below = source_of({"a": 4, "b": 4})
+    cache = HostCache(below, 16)
+    cache.keep("ab", dropped="ab")
+    for key in "abb":
+        read(cache, key)
+    assert below.reads == ["a", "b", "b"]
+    assert below.hints == [("won't need", "a")]
