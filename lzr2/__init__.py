@@ -8,6 +8,7 @@ from lzr2.reader import Lzr2File, load_file
 from lzr2.reader import open_file as open
 from lzr2.record import EncodedTensor, RecordInfo
 from lzr2.verify import Report, verify
+from lzr2.widen import widen
 from lzr2.writer import Writer, save_file, write_records
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "open",
     "save_file",
     "verify",
+    "widen",
     "write_records",
 ]

@@ -167,6 +167,7 @@ def streamed(setting: Setting) -> Any:
         vram_budget=setting.options["vram_budget"],
         ram_budget=setting.options["ram_budget"],
         device=setting.device,
+        spill=setting.scratch / "decoded" if setting.options.get("spill") else None,
     )
 
 

@@ -43,7 +43,7 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
     Args:
         budgets: of this project, such as ``1GB`` or, with a host budget, ``1GB/6GB``.
     """
-    lattice = [runtime for budget in budgets for runtime in _this_project(budget) if runtime.container == ".lzr2"]
+    ours = [runtime for budget in budgets for runtime in _this_project(budget)]
     return [
         Runtime("resident", "resident", "resident"),
         Runtime("resident, overlay-heavy weights", "reference", "resident", weights=GAUSSIAN),
@@ -56,9 +56,16 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
         Runtime("accelerate disk_offload", "peer", "disk_offload", disk_copies=1),
         Runtime("accelerate load_checkpoint_and_dispatch to disk", "peer", "dispatch_to_disk", disk_copies=1),
         Runtime("mmgp", "peer", "mmgp", {"budget_megabytes": 1000}),
-        *(runtime for budget in budgets for runtime in _this_project(budget)),
-        *(replace(one, name=f"{one.name}, {FIRST_START}", first_start=True) for one in lattice[:1]),
+        *ours,
+        *[_spilled(one) for one in ours if one.weights == GAUSSIAN][:1],
+        *(replace(one, name=f"{one.name}, {FIRST_START}", first_start=True) for one in ours[:1]),
     ]
+
+
+def _spilled(runtime: Runtime) -> Runtime:
+    """Its decoded weights in a file of their own, none of them in host memory."""
+    options = runtime.options | {"ram_budget": "0", "spill": True}
+    return replace(runtime, name=f"{runtime.name}, decoded to disk", options=options, disk_copies=1)
 
 
 def _group_offload() -> list[Runtime]:

@@ -49,6 +49,7 @@ def load_unet(
     threads: int | None = None,
     io: ReadMethod = "auto",
     strict: bool = True,
+    spill: str | Path | None = None,
     share: PipelineParts | None = None,
 ) -> UNet2DConditionModel:
     """A U-Net for a diffusers pipeline whose weights stream, with the results of one that is loaded whole, bit for bit.
@@ -68,6 +69,8 @@ def load_unet(
         threads: that read and decode ahead; None: what suits the device.
         io: how to read the file: ``auto``, ``mmap`` or ``pread``.
         strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+        spill: folder on a fast local disk where decoded weights are kept, for overlay-heavy files and little memory: up
+            to 2 bytes a weight. The file stays for the next time and may be deleted.
         share: ``streaming`` of a pipeline, whose one budget holds for this U-Net and its activations too; instead of
             ``vram_budget``.
 
@@ -75,7 +78,7 @@ def load_unet(
         StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
     """
     budget = vram_budget if share is None else _shared(share, vram_budget, device)
-    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict)
+    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
     it = open_unet(options, _silent, _warn, with_rest=False)
     sharing = None if share is None else share.sharing("another U-Net", it.unet)
     on_forward = None if sharing is None else sharing.on_forward
@@ -99,6 +102,7 @@ def load_pipeline(
     threads: int | None = None,
     io: ReadMethod = "auto",
     strict: bool = True,
+    spill: str | Path | None = None,
     share: PipelineParts | None = None,
     **components: Any,
 ) -> Any:
@@ -120,6 +124,8 @@ def load_pipeline(
         threads: that read and decode ahead; None: what suits the device.
         io: how to read the file: ``auto``, ``mmap`` or ``pread``.
         strict: weights that the U-Net doesn't know, or of another shape, are an error; otherwise a warning.
+        spill: folder on a fast local disk where decoded weights are kept, for overlay-heavy files and little memory: up
+            to 2 bytes a weight. The file stays for the next time and may be deleted.
         share: ``streaming`` of another pipeline, whose one budget is this one's too; instead of ``vram_budget``.
         components: passed on to the pipeline, such as ``controlnet``.
 
@@ -129,7 +135,7 @@ def load_pipeline(
     if not hasattr(pipeline_class, "from_pretrained"):
         raise SettingError(f"{pipeline_class!r} is no class of pipelines.", "Such as StableDiffusionXLImg2ImgPipeline.")
     budget = vram_budget if share is None else _shared(share, vram_budget, device)
-    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict)
+    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
     it = open_unet(options, _silent, _warn)
     shared = None if share is None else share.share
     parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
@@ -242,6 +248,7 @@ def _options(
     threads: int | None,
     io: ReadMethod,
     strict: bool,
+    spill: str | Path | None,
 ) -> PipelineOptions:
     if dtype is not None and not dtype.is_floating_point:
         raise SettingError(f"Nothing is computed in {dtype}.", "Use torch.float16, bfloat16 or float32.")
@@ -260,6 +267,7 @@ def _options(
         strict=strict,
         workers=threads,
         io=io,
+        spill_dir=None if spill is None else Path(spill),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -40,6 +40,7 @@ _DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
+_CAST_NBYTES = 1 << 20  # fits into a processor's own cache
 _HEADER_LIMIT = 100_000_000  # bytes; the format's own
 _SIZE_LIMIT = 1 << 62
 _REMAKE = "Download or convert the file again."
@@ -184,8 +185,18 @@ def _read_as(r: _Range, out: torch.Tensor) -> None:
     """Straight into ``out`` where the types agree, else cast."""
     if out.dtype == r.dtype:
         _read(r, out)
-    else:
-        copy_cast(out, _read(r, torch.empty(r.shape, dtype=r.dtype)))
+        return
+    # Piece by piece, so that what was read is still in the processor's cache when it is cast.
+    flat = out.view(-1)
+    if flat.numel() * r.dtype.itemsize != r.nbytes:
+        raise ValueError(f"{flat.numel()} elements for a tensor of {r.nbytes} bytes of {r.dtype}")
+    at_once = _CAST_NBYTES // r.dtype.itemsize
+    memory = torch.empty(min(flat.numel(), at_once), dtype=r.dtype)
+    for start in range(0, flat.numel(), at_once):
+        target = flat[start : start + at_once]
+        piece = memory[: target.numel()]
+        part = replace(r, offset=r.offset + start * r.dtype.itemsize, nbytes=piece.nbytes)
+        copy_cast(target, _read(part, piece))
 
 
 def _read(r: _Range, out: torch.Tensor) -> torch.Tensor:

@@ -69,15 +69,15 @@ def test_rounding_of_every_pattern() -> None:
 def test_processors_without_the_instruction_get_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(kernels.llvmlite.binding, "get_host_cpu_features", dict)
-    assert not kernels._rounds_in_hardware()
+    assert not kernels._converts_in_hardware()
 
     def unknown() -> dict[str, bool]:
         raise RuntimeError
 
     monkeypatch.setattr(kernels.llvmlite.binding, "get_host_cpu_features", unknown)
-    assert not kernels._rounds_in_hardware()
+    assert not kernels._converts_in_hardware()
     monkeypatch.setattr(kernels.platform, "machine", lambda: "arm64")
-    assert kernels._rounds_in_hardware()
+    assert kernels._converts_in_hardware()
 
 
 def test_widening() -> None:

@@ -32,7 +32,8 @@ def test_group_offload_is_there_by_block_and_leaf_with_and_without_stream_and_di
 
 
 def test_each_budget_has_both_kinds_of_lzr2_and_safetensors():
-    ours = [each for each in all_runtimes(["1GB", "2GB/6GB"]) if each.kind == "this project" and not each.first_start]
+    every = [each for each in all_runtimes(["1GB", "2GB/6GB"]) if each.kind == "this project"]
+    ours = [each for each in every if not each.first_start and not each.disk_copies]
     kinds = {(LATTICE, ".lzr2"), (GAUSSIAN, ".lzr2"), (LATTICE, ".safetensors")}
     for budget in ({"vram_budget": "1GB", "ram_budget": None}, {"vram_budget": "2GB", "ram_budget": "6GB"}):
         assert {(each.weights, each.container) for each in ours if each.options == budget} == kinds
@@ -43,6 +44,12 @@ def test_one_of_them_is_also_started_as_on_a_new_machine():
     (first,) = [each for each in all_runtimes(["1GB", "2GB"]) if each.first_start]
     assert first.name == "this project, LZR2 lattice-heavy, 1GB, first start"
     assert not any(each.first_start for each in all_runtimes([]))
+
+
+def test_one_of_them_decodes_to_disk_what_memory_is_not_to_hold():
+    (spilled,) = [each for each in all_runtimes(["1GB/6GB", "2GB"]) if each.options.get("spill")]
+    assert spilled.name == "this project, LZR2 overlay-heavy, 1GB, host 6GB, decoded to disk"
+    assert (spilled.weights, spilled.options["ram_budget"], spilled.disk_copies) == (GAUSSIAN, "0", 1)
 
 
 def test_one_is_resident_and_each_set_of_weights_has_a_reference():

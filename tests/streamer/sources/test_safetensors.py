@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from streamer.errors import WeightsFileError
 from streamer.sources.safetensors import SafetensorsSource
-from tests.streamer.sources.bits import raw
+from tests.streamer.sources.bits import raw, raw_as_cast
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 OTHERS = [torch.float8_e4m3fn, torch.float8_e5m2]
@@ -72,7 +72,7 @@ def test_values_are_cast_as_torch_casts_read_or_held(given_tensors, wanted, tmp_
         out = torch.full(tensor.shape, 77, dtype=wanted)
         held.write_into(out)
         assert held.nbytes == tensor.nbytes
-        assert raw(out) == raw(read(source, key, wanted)) == raw(tensor.to(wanted))
+        assert raw_as_cast(out) == raw_as_cast(read(source, key, wanted)) == raw_as_cast(tensor.to(wanted))
     source.close()
 
 
@@ -191,4 +191,14 @@ def test_rows_that_are_not_there_are_refused(tmp_path, key, first, n_rows):
     for hint in (source.will_need_rows, source.wont_need_rows):
         with pytest.raises(ValueError, match="of a tensor of shape"):
             hint(key, first, n_rows)
+    source.close()
+
+
+def test_a_tensor_of_several_pieces_is_cast_whole(tmp_path):
+    values = torch.randn(3, 700_001).half()
+    source = SafetensorsSource([saved(tmp_path / "a.safetensors", {"a": values, "b": values.bfloat16()})])
+    assert torch.equal(read(source, "a", torch.float32), values.float())
+    assert torch.equal(read(source, "b", torch.float64), values.bfloat16().double())
+    with pytest.raises(ValueError, match="5 elements"):
+        source.read_into("a", torch.empty(5))
     source.close()

@@ -1,0 +1,36 @@
+"""Whole arrays from float16 to float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lzr2 import lattice
+from lzr2.errors import OutputArrayError
+
+
+def widen(values: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) -> None:
+    """Makes each element of `out` that of `values`, exactly, on the calling thread alone.
+
+    values, out: one-dimensional, contiguous, of the same length. A NaN stays one, with sign and payload; it may become
+    quiet. Two to three times as fast as numpy; releases the GIL; needs no memory. Thread-safe.
+    Raises OutputArrayError.
+    """
+    from lzr2 import kernels
+
+    _check("values", values, np.float16)
+    _check("out", out, np.float32)
+    if values.shape != out.shape or not out.flags.writeable:
+        raise OutputArrayError("output size", found=out.shape, expected=f"{values.shape}, writable")
+    if kernels.CONVERTS_IN_HARDWARE:
+        kernels.extend(values.view(np.uint16), out.view(np.uint32))
+    else:
+        kernels.widen(values.view(np.uint16), out.view(np.uint32), lattice.widening_table().view(np.uint32))
+
+
+def _check(name: str, array: Any, dtype: type[np.floating[Any]]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
+        found = getattr(array, "dtype", type(array).__name__)
+        raise OutputArrayError(name, found=found, expected=f"a contiguous row of {dtype.__name__}")
