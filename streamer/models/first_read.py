@@ -6,31 +6,40 @@ from collections.abc import Callable, Collection
 
 import torch
 
+from streamer.config import StreamSettings
 from streamer.models.patience import told_if_slow
+from streamer.runtime.keeping import may_keep
 from streamer.sources.base import WeightSource
 
 _ENOUGH = 1 << 18  # weights: smaller tensors are decoded by other code, which isn't worth compiling
 
 
 def compile_decoders(
-    source: WeightSource, keys: Collection[str], dtype: torch.dtype, notify: Callable[[str], None]
+    source: WeightSource,
+    keys: Collection[str],
+    settings: StreamSettings,
+    dtype: torch.dtype,
+    notify: Callable[[str], None],
 ) -> None:
-    """After this, no step compiles anything to read these tensors, whether they are held in host memory or not.
+    """After this, no step compiles anything to read these tensors, and nothing was compiled that none will need.
 
     Args:
         source: of the tensors.
         keys: of those that will be read.
+        settings: say which of them may be kept in host memory.
         dtype: that they will be wanted in.
-        notify: told a line if it takes long, as it does on a machine's first run (ten seconds); else never.
+        notify: told a line if it takes long, as it does on a machine's first run (ten seconds and more); else never.
 
     Raises:
         StreamerError: a tensor can't be read.
     """
     with told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
         for key in one_of_each(source, keys):
-            out = torch.empty(source.info(key).shape, dtype=dtype)
+            info = source.info(key)
+            out = torch.empty(info.shape, dtype=dtype)
             source.read_into(key, out)
-            source.hold(key).write_into(out)
+            if may_keep(info, settings):
+                source.hold(key).write_into(out)
 
 
 def one_of_each(source: WeightSource, keys: Collection[str]) -> tuple[str, ...]:

@@ -157,7 +157,6 @@ def open_unet(
         warn=warn,
     )
     try:
-        compile_decoders(source, expected_tensors(unet), dtype, notify)
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or _default_budget(device, defaults)
         available = int(psutil.virtual_memory().available)
@@ -176,6 +175,7 @@ def open_unet(
             spill_dir=options.spill_dir,
             load_in_pauses=device.type == "cpu",
         )
+        compile_decoders(source, expected_tensors(unet), settings, dtype, notify)
     except BaseException:
         source.close()
         raise

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.plan.residency import keep_order
-from streamer.sources.base import WeightSource
-from streamer.tiers.host_cache import choose, choose_smaller
+from streamer.sources.base import TensorInfo, WeightSource
+from streamer.tiers.host_cache import choose, choose_smaller, is_much_larger_in_file, is_small_in_memory
 from streamer.tiers.page_cache import keys_to_drop
 from streamer.tiers.spill import is_spillable
 
@@ -33,6 +33,19 @@ class Keeping:
     def in_memory(self) -> bool:
         """Whether, after the first step, all that is read again at each step is in the page cache."""
         return not self.again & self.dropped
+
+
+def may_keep(info: TensorInfo, settings: StreamSettings) -> bool:
+    """Whether there are plans by which such a tensor is kept in host memory.
+
+    Args:
+        info: of the tensor.
+        settings: budgets of host memory.
+    """
+    if not settings.hold_only_smaller:
+        return settings.ram_budget_nbytes >= info.held_nbytes
+    room = settings.ram_budget_nbytes if is_much_larger_in_file(info) else settings.packed_ram_nbytes
+    return room >= info.held_nbytes and (is_much_larger_in_file(info) or is_small_in_memory(info))
 
 
 def keep_by(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keeping:

@@ -43,15 +43,20 @@ def choose_smaller(
     def of(test: Callable[[TensorInfo], bool]) -> list[list[str]]:
         return [[key for key in keys if test(source.info(key))] for keys in groups]
 
-    larger_in_file = choose(source, of(_is_much_larger_in_file), budget_nbytes)
+    larger_in_file = choose(source, of(is_much_larger_in_file), budget_nbytes)
     room = budget_nbytes - sum(source.info(key).held_nbytes for key in larger_in_file)
-    packed = of(lambda info: not _is_much_larger_in_file(info) and 2 * info.held_nbytes <= info.weights)
+    packed = of(lambda info: not is_much_larger_in_file(info) and is_small_in_memory(info))
     return larger_in_file | choose(source, packed, min(packed_nbytes, room))
 
 
-def _is_much_larger_in_file(info: TensorInfo) -> bool:
+def is_much_larger_in_file(info: TensorInfo) -> bool:
     """So that the system's page cache would be a waste of memory."""
     return 2 * info.held_nbytes <= info.stored_nbytes
+
+
+def is_small_in_memory(info: TensorInfo) -> bool:
+    """Packed: at most half a byte a weight."""
+    return 2 * info.held_nbytes <= info.weights
 
 
 class HostCache:

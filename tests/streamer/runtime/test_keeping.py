@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from streamer.config import StreamSettings
 from streamer.plan import lay_out, make_plan
-from streamer.runtime.keeping import keep_by
+from streamer.runtime.keeping import keep_by, may_keep
+from streamer.sources.base import TensorInfo
 from tests.streamer.tower import MemorySource
 
 SOURCE = MemorySource({f"b{i}": torch.zeros(256) for i in range(6)})
@@ -51,3 +53,18 @@ def test_where_all_is_kept_nothing_of_a_larger_file_stays_in_the_page_cache():
 def test_a_file_that_fits_stays_in_the_page_cache_for_the_next_start():
     keeping = kept_by(ram=6 * 1024, page_cache=6 * 1024)
     assert keeping.dropped == frozenset()
+
+
+@pytest.mark.parametrize("only_smaller", [False, True])
+@pytest.mark.parametrize(("ram", "packed"), [(0, 0), (1 << 20, 0), (1 << 20, 1 << 20), (300, 300)])
+@pytest.mark.parametrize(("stored", "held"), [(1024, 1024), (4096, 1024), (100, 60), (100, 400)])
+def test_what_may_be_kept_is_what_some_plan_keeps(only_smaller, ram, packed, stored, held):
+    info = TensorInfo((256,), stored, held, torch.float16)
+    settings = StreamSettings(ram_budget_nbytes=ram, hold_only_smaller=only_smaller, packed_ram_nbytes=packed)
+
+    class One(MemorySource):
+        def info(self, key):
+            return info
+
+    kept = keep_by(make_plan(BLOCKS, range(6), 2 * 1024), One({f"b{i}": torch.zeros(256) for i in range(6)}), settings)
+    assert may_keep(info, settings) == bool(kept.kept)
