@@ -22,6 +22,7 @@ from diffusers import (
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import lzr2
 import streamer
 from streamer.errors import (
     BudgetError,
@@ -152,6 +153,31 @@ def test_half_precision(demo_lzr2, precision):
     theirs = quiet(StableDiffusionXLPipeline.from_pretrained(DEMO, torch_dtype=precision, add_watermarker=False))
     assert same(ours, theirs, **SIZE)
     ours.streaming.close()
+
+
+def test_decoded_weights_may_lie_in_a_folder(demo_safetensors, tmp_path):
+    halves = {key: tensor.half().numpy() for key, tensor in load_file(demo_safetensors).items()}
+    lzr2.save_file(halves, tmp_path / "weights.lzr2")  # little of them lies on a lattice
+    random = torch.Generator().manual_seed(0)
+    inputs = {
+        "sample": torch.randn(1, 4, 16, 16, generator=random),
+        "timestep": 500,
+        "encoder_hidden_states": torch.randn(1, 77, 192, generator=random),
+        "added_cond_kwargs": {
+            "text_embeds": torch.randn(1, 128, generator=random),
+            "time_ids": torch.randn(1, 6, generator=random),
+        },
+    }
+    results = []
+    for spill in (None, tmp_path / "spill"):
+        path = tmp_path / "weights.lzr2"
+        unet = streamer.load_unet(path, vram_budget="9MB", ram_budget=0, device="cpu", spill=spill)
+        with torch.no_grad():
+            results += [unet(**inputs).sample for _ in range(2)]
+        assert (unet.streaming.spill_path is None) == (spill is None)
+        assert spill is None or any(spill.iterdir())
+        unet.streaming.close()
+    assert all(torch.equal(result, results[0]) for result in results)
 
 
 def test_a_unet_in_a_pipeline_of_the_programs_own(demo_lzr2, whole):

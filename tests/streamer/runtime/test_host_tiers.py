@@ -51,7 +51,8 @@ def test_what_is_read_again_goes_through_the_spill_file_where_there_is_a_folder(
 
 
 @pytest.mark.parametrize(
-    ("ram", "page_cache", "in_memory"), [(0, 0, False), (0, 1 << 20, True), (1 << 20, 0, True), (LAYER_NBYTES, 0, False)]
+    ("ram", "page_cache", "in_memory"),
+    [(0, 0, False), (0, 1 << 20, True), (1 << 20, 0, True), (LAYER_NBYTES, 0, False)],
 )
 def test_whether_a_step_needs_the_storage_again_is_known(ram: int, page_cache: int, in_memory: bool):
     tower = Tower()
