@@ -150,7 +150,7 @@ def run_one(
         command = python("benchmarks.compare.child", setting.to_json())
         variables = environment(threads, args.device)
         if runtime.first_start:
-            variables |= {name: os.path.join(caches, name) for name in _CACHES}
+            variables |= {name: str(Path(caches) / name) for name in _CACHES}
         return watch(command, variables, args.timeout, on_cuda=args.device == "cuda"), cached
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Kind = Literal["resident", "peer", "this project", "reference"]
 FIRST_START = "first start"
+LAYERWISE = "diffusers layerwise casting"
 LATTICE, GAUSSIAN = "lattice", "gaussian"
 """The two sets of weights of tools/make_synthetic_sdxl.py: lattice-heavy and overlay-heavy as LZR2."""
 
@@ -47,8 +48,8 @@ def all_runtimes(budgets: Sequence[str]) -> list[Runtime]:
     return [
         Runtime("resident", "resident", "resident"),
         Runtime("resident, overlay-heavy weights", "reference", "resident", weights=GAUSSIAN),
-        Runtime("diffusers layerwise casting, kept in float16", "peer", "layerwise_casting"),
-        Runtime("diffusers layerwise casting, loaded in float16 by hand", "peer", "layerwise_casting_by_hand"),
+        Runtime(f"{LAYERWISE}, kept in float16", "peer", "layerwise_casting"),
+        Runtime(f"{LAYERWISE}, loaded in float16 by hand", "peer", "layerwise_casting_by_hand"),
         Runtime("diffusers model offload", "peer", "model_offload"),
         Runtime("diffusers sequential offload", "peer", "sequential_offload"),
         *_group_offload(),

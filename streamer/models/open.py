@@ -24,6 +24,7 @@ from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weights import files_of_folder, open_file, open_weights
+from streamer.sources.base import WeightSource
 from streamer.sources.original_layout import unet_places
 from streamer.tiers.device_memory import taken_nbytes
 

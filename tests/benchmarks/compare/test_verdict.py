@@ -114,8 +114,16 @@ def test_a_first_start_is_judged_apart():
     late = child([1.1, 1.1], peak=250, own=200, ready=30)
     found = told((RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, GOOD["ours"]), (first, late))
     by_goal = {each.goal: each for each in found}
-    assert by_goal["LZR2 lattice-heavy: the first step is done before any peer has loaded its model"].met
-    assert by_goal[f"{first.name}: the first step is done before any peer has loaded its model"].met is False
+    assert by_goal["LZR2 lattice-heavy: the first step is done before any offload peer has loaded its model"].met
+    assert by_goal[f"{first.name}: the first step is done before any offload peer has loaded its model"].met is False
+
+
+def test_who_offloads_nothing_and_has_loaded_earlier_is_named():
+    early = replace(PEER, name="diffusers layerwise casting, by hand")
+    children = [(RESIDENT, GOOD["resident"]), (PEER, GOOD["peer"]), (OURS, GOOD["ours"])]
+    found = told(*children, (early, child([2, 2], peak=500, ready=2)))[EARLY]
+    assert found.met
+    assert found.why.endswith(f"{early.name}, which offloads nothing, had after 2.0 s (2.0 to 2.0)")
 
 
 def test_each_kind_of_file_has_its_own_verdict():

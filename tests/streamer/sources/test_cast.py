@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.sources.cast import DenseTensor, copy_cast, copy_transposed
-from tests.streamer.sources.bits import raw, raw_as_cast
+from tests.streamer.sources.bits import raw_as_cast
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
