@@ -355,7 +355,7 @@ _to_single: Any = _extend
 
 @compiled
 def extend(halves: U16, out: U32) -> None:
-    """As `widen`, by the processor's own instruction: twice as fast; NaNs become quiet. Where CONVERTS_IN_HARDWARE."""
+    """As `widen`, by the processor's own instruction; NaNs become quiet. Where CONVERTS_IN_HARDWARE."""
     for i in range(min(halves.size, out.size)):
         out[i] = _to_single(halves[i])
 

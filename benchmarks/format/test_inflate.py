@@ -32,9 +32,9 @@ def test_the_fast_way(benchmark: Any, stream: tuple[bytes, bytes], request: pyte
     out = np.zeros(len(content) + SLACK_NBYTES, np.uint8)
     taken = inflate_exactly(padded, len(packed), out, len(content))
     assert taken == (request.node.callspec.params["stream"] == "evenly spread")
-    if not taken:
-        pytest.skip("this kind of stream is left to the other way")
-    assert out[: len(content)].tobytes() == content == zlib.decompress(packed)
+    if taken:
+        assert out[: len(content)].tobytes() == content == zlib.decompress(packed)
+    # Of a stream that it leaves to the other way, how soon it says so.
     benchmark(lambda: inflate_exactly(padded, len(packed), out, len(content)))
     tell_rate(benchmark, "indices", len(content))
 

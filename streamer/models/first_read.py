@@ -21,7 +21,7 @@ def compile_decoders(
     dtype: torch.dtype,
     notify: Callable[[str], None],
 ) -> None:
-    """After this, no step compiles anything to read these tensors, and nothing was compiled that none will need.
+    """After this, no step compiles anything to read these tensors.
 
     Args:
         source: of the tensors.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -23,9 +24,10 @@ def test_the_most_beyond_what_was_there_at_first_counts(tmp_path, monkeypatch):
     loop = f"for n in 120 500 nonsense 130; do echo $n; done; touch {told}; exec sleep 60"
     put_tool(tmp_path, monkeypatch, f'case "$*" in *loop*) {loop};; esac; echo 100')
     memory = DeviceMemory()
-    while not told.exists():
-        pass
-    memory._listener.join(0.5)
+    late = time.monotonic() + 30
+    while not told.exists() and time.monotonic() < late:
+        time.sleep(0.01)
+    memory._listener.join(0.5)  # it goes on: this only lets it read
     assert memory.stop() == 400 << 20
 
 
