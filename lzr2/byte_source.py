@@ -2,57 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
-import stat
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lzr2.errors import (
-    ClosedError,
-    IoFailedError,
-    Lzr2Error,
-    MissingFileError,
-    StaleFileError,
-    TruncatedError,
-    UnreadableFileError,
-)
+from lzr2.errors import ClosedError, IoFailedError, Lzr2Error, StaleFileError, TruncatedError
+from lzr2.regular_file import open_regular, outlast_clock_tick, read_failed, state_of
+from lzr2.widen import check_singles, widen
 
 Bytes = npt.NDArray[np.uint8]
 IoMode = Literal["auto", "mmap", "pread"]
 OnRead = Callable[[float, float, int], None]
 """Told of a read, on the thread that made it: start and end, seconds by `time.perf_counter`, and bytes."""
 
-# Two writes closer than this may carry the same modification time.
-_CLOCK_TICK_NS = 20_000_000
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a character device"),
-    (stat.S_ISBLK, "a block device"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What the operating system says of an open file. Rewritten, its time changes; unlinked, it has fewer links."""
-
-    nbytes: int
-    mtime_ns: int
-    inode: int
-    n_links: int
+_WIDENED_AT_ONCE = 1 << 19  # values: in a processor's own cache, and few enough pieces for Python
 
 
 class ByteSource(ABC):
@@ -98,6 +71,17 @@ class ByteSource(ABC):
             self._leave()
         if on_read is not None:
             on_read(started, time.perf_counter(), out.nbytes)
+
+    def read_widened_into(self, offset: int, out: npt.NDArray[np.float32]) -> None:
+        """Fills `out` (one-dimensional, contiguous) with the float16 values from `offset`, exactly; NaNs stay NaNs."""
+        check_singles(out)
+        self._check_range(offset, out.nbytes // 2)
+        halves = np.empty(min(out.size, _WIDENED_AT_ONCE), np.float16)
+        for start in range(0, out.size, _WIDENED_AT_ONCE):
+            target = out[start : start + _WIDENED_AT_ONCE]
+            piece = halves[: target.size]
+            self.read_into(offset + 2 * start, piece.view(np.uint8))
+            widen(piece, target)
 
     def check_unchanged(self) -> None:  # noqa: B027 - memory can't change behind our back
         """Raises StaleFileError if the file was rewritten, truncated or replaced since it was opened."""
@@ -180,23 +164,23 @@ class PreadSource(ByteSource):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._fd = _open_regular(self.path)
+        self._fd = open_regular(self.path)
         try:
-            self.state = _state(self._fd)
+            self.state = state_of(self._fd)
         except OSError as error:
             os.close(self._fd)
-            raise _read_failed(self.path, error) from error
+            raise read_failed(self.path, error) from error
         self._seek_lock = threading.Lock()
         super().__init__(os.fspath(path), self.state.nbytes)
-        _outlast_clock_tick(self.state)
+        outlast_clock_tick(self.state)
 
     def check_unchanged(self) -> None:
         """Raises StaleFileError if the size, the time or the inode is another, or the path names another file."""
         with self.in_use():
             try:
-                now = _state(self._fd)
+                now = state_of(self._fd)
             except OSError as error:
-                raise _read_failed(self.path, error) from error
+                raise read_failed(self.path, error) from error
         was = self.state
         if now.n_links < was.n_links and not self._still_has_its_name():
             raise StaleFileError("the file was replaced or deleted while in use", path=self.name)
@@ -208,6 +192,23 @@ class PreadSource(ByteSource):
             return self.path.stat().st_ino == self.state.inode
         except OSError:
             return False
+
+    def read_widened_into(self, offset: int, out: npt.NDArray[np.float32]) -> None:
+        """As any source, without going back to Python for each piece."""
+        from lzr2 import widened_read
+
+        check_singles(out)
+        self._check_range(offset, out.nbytes // 2)
+        n = 0
+        if widened_read.IS_POSSIBLE:
+            started = time.perf_counter()
+            with self.in_use():
+                n, seconds = widened_read.read_widened(self._fd, offset, out)
+            on_read = self.on_read
+            if on_read is not None and n:
+                on_read(started, started + seconds, 2 * n)
+        if n < out.size:
+            super().read_widened_into(offset + 2 * n, out[n:])
 
     def will_need(self, offset: int, nbytes: int) -> None:
         """Starts reading the range into the page cache, where the system can."""
@@ -237,7 +238,7 @@ class PreadSource(ByteSource):
             try:
                 n = self._pread(view[done:], offset + done)
             except OSError as error:
-                raise _read_failed(self.path, error, offset + done) from error
+                raise read_failed(self.path, error, offset + done) from error
             if n <= 0:  # the size was checked against the opened file: it has shrunk
                 raise StaleFileError("the file was truncated while in use", path=self.name, offset=offset + done)
             done += n
@@ -248,7 +249,7 @@ class PreadSource(ByteSource):
         try:
             return os.pread(self._fd, nbytes, offset)
         except OSError as error:
-            raise _read_failed(self.path, error, offset) from error
+            raise read_failed(self.path, error, offset) from error
 
     def _pread(self, view: memoryview, offset: int) -> int:
         if hasattr(os, "preadv"):
@@ -279,6 +280,10 @@ class MmapSource(PreadSource):
             super()._release()
             raise IoFailedError(f"the file can't be mapped ({error})", path=self.name) from error
 
+    def read_widened_into(self, offset: int, out: npt.NDArray[np.float32]) -> None:
+        """As any source, from the mapping."""
+        ByteSource.read_widened_into(self, offset, out)
+
     def done_with(self, offset: int, nbytes: int) -> None:
         """Lets the range's whole pages leave this process's memory; they stay in the page cache."""
         advice = getattr(mmap, "MADV_DONTNEED", None)
@@ -298,7 +303,7 @@ class MmapSource(PreadSource):
             if os.fstat(self._fd).st_size < offset + out.nbytes:
                 raise StaleFileError("the file was truncated while in use", path=self.name, offset=offset)
         except OSError as error:
-            raise _read_failed(self.path, error, offset) from error
+            raise read_failed(self.path, error, offset) from error
         if self._map is not None and out.nbytes:
             np.copyto(out, np.frombuffer(self._map, np.uint8, out.nbytes, offset))
 
@@ -314,55 +319,6 @@ def open_source(path: str | os.PathLike[str], io: IoMode = "auto") -> PreadSourc
     if io not in ("auto", "mmap", "pread"):
         raise Lzr2Error("unknown io mode", found=io, expected="auto, mmap or pread")
     return MmapSource(path) if io == "mmap" else PreadSource(path)
-
-
-def _open_regular(path: Path) -> int:
-    # O_NONBLOCK: opening a pipe must not wait for a writer.
-    flags = os.O_RDONLY
-    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
-        flags |= getattr(os, name, 0)
-    try:
-        fd = os.open(path, flags)
-    except FileNotFoundError as error:
-        raise MissingFileError("there is no such file", path=path) from error
-    except ValueError as error:
-        raise UnreadableFileError(f"not a path ({error})", path=path) from error
-    except OSError as error:
-        if path.is_dir():  # Windows refuses to open one
-            raise _not_regular(path, "a directory") from error
-        raise UnreadableFileError(f"the file can't be opened ({_reason(error)})", path=path) from error
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode):
-        return fd
-    os.close(fd)
-    raise _not_regular(path, next((name for is_kind, name in _KINDS if is_kind(mode)), "not a regular file"))
-
-
-def _not_regular(path: Path, kind: str) -> UnreadableFileError:
-    return UnreadableFileError(
-        "not a file that can be read", path=path, found=kind, expected="a regular file", advice="Check the path."
-    )
-
-
-def _state(fd: int) -> FileState:
-    s = os.fstat(fd)
-    return FileState(s.st_size, s.st_mtime_ns, s.st_ino, s.st_nlink)
-
-
-def _outlast_clock_tick(state: FileState) -> None:
-    age = time.time_ns() - state.mtime_ns
-    if 0 <= age < _CLOCK_TICK_NS:
-        time.sleep((_CLOCK_TICK_NS - age) / 1e9)
-
-
-def _read_failed(path: Path, error: OSError, offset: int | None = None) -> IoFailedError:
-    return IoFailedError(f"reading failed ({_reason(error)})", path=path, offset=offset)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno == errno.ELOOP:
-        return "a loop of symbolic links"
-    return error.strerror or str(error)
 
 
 def require_little_endian(byteorder: Any = sys.byteorder) -> None:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ import numpy.typing as npt
 
 from lzr2 import lattice, layout, scan
 from lzr2.byte_source import ByteSource, require_little_endian
-from lzr2.errors import ChecksumError, InvalidTensorError, OutputArrayError, RowRangeError, ShapeError, StaleFileError
+from lzr2.errors import ChecksumError, OutputArrayError, RowRangeError, ShapeError, StaleFileError
 from lzr2.fingerprint import record_checksum
 from lzr2.indices import bad_index, read_indices
+from lzr2.inflated_tensor import InflatedTensor
 from lzr2.record import RecordInfo
 
 Array = npt.NDArray[Any]
@@ -26,55 +26,7 @@ Rows = tuple[int, int]
 
 # A multiple of both entry sizes, large enough that threads seldom hand the interpreter lock over.
 _OVERLAY_PIECE_NBYTES = 24 * 65_536
-
-
-@dataclass(frozen=True, eq=False)
-class InflatedTensor:
-    """One tensor with its indices inflated: needs no file, 2/d bytes a weight plus 6 an overlay entry.
-
-    indices uint16 [C, B], all legal; levels uint16 [C, 3]: the float16 patterns of a row's digits -1, 0, 1;
-    overlay_positions: unsigned, strictly increasing, flat; overlay_values uint16: their float16 patterns.
-    """
-
-    key: str
-    shape: tuple[int, ...]
-    d: int
-    indices: npt.NDArray[np.uint16]
-    levels: npt.NDArray[np.uint16]
-    overlay_positions: npt.NDArray[np.unsignedinteger]
-    overlay_values: npt.NDArray[np.uint16]
-
-    def __post_init__(self) -> None:
-        """Raises InvalidTensorError unless the arrays fit the shape: compiled loops go by them."""
-        positions = self.overlay_positions
-        if not (
-            self.shape
-            and self.indices.dtype == self.levels.dtype == self.overlay_values.dtype == np.uint16
-            and self.indices.ndim == 2
-            and self.indices.shape[0] == self.n_rows
-            and self.levels.shape == (self.n_rows, 3)
-            and positions.dtype in (np.uint32, np.uint64)
-            and positions.ndim == 1
-            and positions.shape == self.overlay_values.shape
-        ):
-            found = (self.indices.shape, self.levels.shape, positions.shape, self.overlay_values.shape)
-            raise InvalidTensorError("arrays of another shape or type", key=self.key, found=found, expected=self.shape)
-
-    @property
-    def n_rows(self) -> int:
-        """C: the first dimension."""
-        return layout.rows_and_columns(self.shape)[0]
-
-    @property
-    def n_columns(self) -> int:
-        """N: the product of the other dimensions."""
-        return layout.rows_and_columns(self.shape)[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the arrays keep."""
-        arrays = (self.indices, self.levels, self.overlay_positions, self.overlay_values)
-        return sum(a.nbytes for a in arrays)
+_OVERLAY_AT_ONCE_NBYTES = 4 << 20  # one of these is read whole, to be applied row by row
 
 
 def decode_record_into(
@@ -94,9 +46,11 @@ def decode_record_into(
     check_record(source, info)
     patterns = _patterns(out2d)
     levels = _as_written(read_levels(source, info)[first:end], patterns)
-    with _workers(threads) as submit:
-        _expand_stream(source, info, (first, end), levels, patterns, submit)
-        _overlay_into(source, info, (first, end), patterns.reshape(-1), submit, threads)
+    whole = (first, end) == (0, info.n_rows)
+    if threads > 1 or not whole or not _decode_past_caches(source, info, levels, patterns):
+        with _workers(threads) as submit:
+            _expand_stream(source, info, (first, end), levels, patterns, submit)
+            _overlay_into(source, info, (first, end), patterns.reshape(-1), submit, threads)
     source.check_unchanged()
 
 
@@ -189,19 +143,31 @@ def check_checksum(source: ByteSource, info: RecordInfo) -> None:
 
 
 def _expand_inflated(inflated: InflatedTensor, patterns: Array, first: int, end: int) -> None:
-    from lzr2 import kernels
+    from lzr2 import kernels, rows_past_caches
 
     levels = _as_written(inflated.levels[first:end], patterns)
-    limit = layout.n_index_values(inflated.d)
-    bad = kernels.expand(inflated.indices[first:end], levels, patterns, inflated.d, limit)
+    indices, d, limit = inflated.indices[first:end], inflated.d, layout.n_index_values(inflated.d)
+    n_columns = inflated.n_columns
+    positions, values = _entries_of_rows(inflated, first, end)
+    table = lattice.widening_table().view(np.uint32)
+    if rows_past_caches.is_worth(patterns):
+        bad = rows_past_caches.expand_with_positions(
+            indices, levels, patterns, d, limit, positions, values, table, first * n_columns
+        )
+    else:
+        bad = kernels.expand(indices, levels, patterns, d, limit)
+        kernels.put(positions, values, patterns.reshape(-1), table, first * n_columns)
     if bad >= 0:
         raise bad_index(None, inflated.key, None, first + bad, inflated.d)
+
+
+def _entries_of_rows(inflated: InflatedTensor, first: int, end: int) -> tuple[Array, Array]:
+    """Positions and values of the overlay's entries for rows [first, end)."""
     positions, n_columns = inflated.overlay_positions, inflated.n_columns
     a = int(np.searchsorted(positions, positions.dtype.type(first * n_columns))) if first else 0
     last = end == inflated.n_rows
     b = len(positions) if last else int(np.searchsorted(positions, positions.dtype.type(end * n_columns)))
-    table = lattice.widening_table().view(np.uint32)
-    kernels.put(positions[a:b], inflated.overlay_values[a:b], patterns.reshape(-1), table, first * n_columns)
+    return positions[a:b], inflated.overlay_values[a:b]
 
 
 def read_levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
@@ -214,6 +180,38 @@ def read_levels(source: ByteSource, info: RecordInfo) -> npt.NDArray[np.uint16]:
     levels = np.empty((info.n_rows, 3), np.uint16)
     kernels.round_to_half(exact.reshape(-1).view(np.uint32), levels.reshape(-1))
     return levels
+
+
+def _decode_past_caches(source: ByteSource, info: RecordInfo, levels: Array, patterns: Array) -> bool:
+    """Makes each row at once, lattice and overlay, as indices are inflated; False if the record isn't fit for it."""
+    from lzr2 import kernels
+    from lzr2 import rows_past_caches as past
+
+    if not past.is_worth(patterns) or info.overlay_nbytes > _OVERLAY_AT_ONCE_NBYTES:
+        return False
+    words = source.read_array(info.overlay_start, info.overlay_nbytes).view(np.uint32)
+    wide = info.entry_nbytes == layout.WIDE_ENTRY_NBYTES
+    limit, table = layout.n_index_values(info.d), lattice.widening_table().view(np.uint32)
+    applied = 0
+
+    def expand(indices: Array, a: int, b: int) -> None:
+        nonlocal applied
+        rows, out = indices[a:b], patterns[a:b]
+        _, applied = past.expand_with_overlay(
+            rows, levels[a:b], out, info.d, limit, words, wide, table, info.n_rows, a, applied
+        )
+
+    def restart() -> None:
+        nonlocal applied
+        applied = 0
+
+    found = read_indices(source, info, expand, restart)
+    if found.shape[1] != layout.blocks_needed(info.n_columns, info.d):
+        return False  # what was expanded is wrong
+    if applied != info.overlay_count:  # not sorted by row, or not all within the tensor: once more, in file order
+        n_rows, n_columns = patterns.shape
+        kernels.apply_overlay(words, wide, patterns.reshape(-1), table, n_columns, n_rows, 0, n_rows)
+    return True
 
 
 def _expand_stream(

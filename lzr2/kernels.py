@@ -341,25 +341,6 @@ def widen(halves: U16, out: U32, table: U32) -> None:
                 out[i] = table[halves[i]]
 
 
-@numba.extending.intrinsic
-def _extend(typing_context: Any, half: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = builder.bitcast(arguments[0], llvmlite.ir.HalfType())
-        return builder.bitcast(builder.fpext(value, llvmlite.ir.FloatType()), llvmlite.ir.IntType(32))
-
-    return numba.types.uint32(numba.types.uint16), generate
-
-
-_to_single: Any = _extend
-
-
-@compiled
-def extend(halves: U16, out: U32) -> None:
-    """As `widen`, by the processor's own instruction; NaNs become quiet. Where CONVERTS_IN_HARDWARE."""
-    for i in range(min(halves.size, out.size)):
-        out[i] = _to_single(halves[i])
-
-
 def _one_as_written(half: Any, out: Array, table: U32) -> Any:
     """One float16 pattern in the type of `out`."""
     raise TypeError("for compiled code only")

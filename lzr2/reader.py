@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from lzr2 import decode
 from lzr2.byte_source import ByteSource, BytesSource, IoMode, OnRead, PreadSource, open_source
-from lzr2.decode import InflatedTensor
 from lzr2.errors import EntrySizeError, NoPayloadError, UnknownKeyError
 from lzr2.index import Index
+from lzr2.inflated_tensor import InflatedTensor
 from lzr2.record import RecordInfo
 
 

@@ -19,16 +19,26 @@ def widen(values: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) -> None
     Releases the GIL; needs no memory. Thread-safe.
     Raises OutputArrayError.
     """
-    from lzr2 import kernels
+    from lzr2 import kernels, past_caches
 
     _check("values", values, np.float16)
-    _check("out", out, np.float32)
-    if values.shape != out.shape or not out.flags.writeable:
-        raise OutputArrayError("output size", found=out.shape, expected=f"{values.shape}, writable")
-    if kernels.CONVERTS_IN_HARDWARE:
-        kernels.extend(values.view(np.uint16), out.view(np.uint32))
+    check_singles(out)
+    if values.shape != out.shape:
+        raise OutputArrayError("output size", found=out.shape, expected=f"{values.shape}")
+    halves, singles = values.view(np.uint16), out.view(np.uint32)
+    if not kernels.CONVERTS_IN_HARDWARE:
+        kernels.widen(halves, singles, lattice.widening_table().view(np.uint32))
+    elif out.nbytes >= past_caches.WORTH_NBYTES:
+        past_caches.extend(halves, singles)
     else:
-        kernels.widen(values.view(np.uint16), out.view(np.uint32), lattice.widening_table().view(np.uint32))
+        past_caches.extend_near(halves, singles)
+
+
+def check_singles(out: Any) -> None:
+    """Raises OutputArrayError unless compiled loops may write float32 values to this array."""
+    _check("out", out, np.float32)
+    if not (out.flags.writeable and out.flags.aligned):
+        raise OutputArrayError("output memory", expected="writable and aligned")
 
 
 def _check(name: str, array: Any, dtype: type[np.floating[Any]]) -> None:

@@ -11,7 +11,7 @@ from streamer.models.patience import told_if_slow
 from streamer.runtime.keeping import may_keep
 from streamer.sources.base import WeightSource
 
-_ENOUGH = 1 << 18  # weights: smaller tensors are decoded by other code, which isn't worth compiling
+_ENOUGH = 1 << 16  # weights: smaller tensors are decoded by other code, which isn't worth compiling
 
 
 def compile_decoders(
@@ -34,7 +34,9 @@ def compile_decoders(
         StreamerError: a tensor can't be read.
     """
     with told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
-        for key in one_of_each(source, keys):
+        from lzr2.past_caches import WORTH_NBYTES  # with the compiler, for which the program shouldn't wait earlier
+
+        for key in one_of_each(source, keys, WORTH_NBYTES // dtype.itemsize):
             info = source.info(key)
             out = torch.empty(info.shape, dtype=dtype)
             source.read_into(key, out)
@@ -42,18 +44,22 @@ def compile_decoders(
                 source.hold(key).write_into(out)
 
 
-def one_of_each(source: WeightSource, keys: Collection[str]) -> tuple[str, ...]:
-    """A key of each kind of tensor, of those held inflated and of those held dense: one as small as is typical.
+def one_of_each(source: WeightSource, keys: Collection[str], large: int) -> tuple[str, ...]:
+    """A key of each kind of tensor that there is, as small as is typical: held inflated or dense, small or large.
 
     Args:
         source: of the tensors.
         keys: to choose from.
+        large: weights from which on a tensor is written by other loops.
     """
     infos = {key: source.info(key) for key in keys}
-    found = []
+    found: list[str] = []
     for inflated in (False, True):
         weights = {key: info.weights for key, info in infos.items() if (info.inflated is not None) is inflated}
-        if weights:
-            large = [key for key, n in weights.items() if n >= _ENOUGH]
-            found.append(min(large, key=weights.__getitem__) if large else max(weights, key=weights.__getitem__))
+        middling = [key for key, n in weights.items() if _ENOUGH <= n < large]
+        larger = [key for key, n in weights.items() if n >= large]
+        chosen = [min(group, key=weights.__getitem__) for group in (middling, larger) if group]
+        if weights and not chosen:
+            chosen = [max(weights, key=weights.__getitem__)]
+        found.extend(chosen)
     return tuple(found)

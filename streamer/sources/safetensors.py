@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -186,10 +187,15 @@ def _read_as(r: _Range, out: torch.Tensor) -> None:
     if out.dtype == r.dtype:
         _read(r, out)
         return
-    # Piece by piece, so that what was read is still in the processor's cache when it is cast.
     flat = out.view(-1)
     if flat.numel() * r.dtype.itemsize != r.nbytes:
         raise ValueError(f"{flat.numel()} elements for a tensor of {r.nbytes} bytes of {r.dtype}")
+    if (r.dtype, out.dtype) == (torch.float16, torch.float32):
+        with _translating():
+            r.file.read_widened_into(r.offset, flat.numpy())
+            r.file.check_unchanged()
+        return
+    # Piece by piece, so that what was read is still in the processor's cache when it is cast.
     at_once = _CAST_NBYTES // r.dtype.itemsize
     memory = torch.empty(min(flat.numel(), at_once), dtype=r.dtype)
     for start in range(0, flat.numel(), at_once):
@@ -202,12 +208,18 @@ def _read_as(r: _Range, out: torch.Tensor) -> None:
 def _read(r: _Range, out: torch.Tensor) -> torch.Tensor:
     if r.nbytes:
         raw: np.ndarray[Any, np.dtype[np.uint8]] = out.view(-1).view(torch.uint8).numpy()
-        try:
+        with _translating():
             r.file.read_into(r.offset, raw)
             r.file.check_unchanged()
-        except Lzr2Error as error:
-            raise translated(error) from error
     return out
+
+
+@contextmanager
+def _translating() -> Iterator[None]:
+    try:
+        yield
+    except Lzr2Error as error:
+        raise translated(error) from error
 
 
 def _let_go(r: _Range) -> None:

@@ -163,7 +163,7 @@ def test_no_file_stays_open_if_opening_fails(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(errors.IoFailedError, match="can't be mapped"):
         MmapSource(tmp_path / "data")
     monkeypatch.undo()
-    monkeypatch.setattr(byte_source, "_state", fail)
+    monkeypatch.setattr(byte_source, "state_of", fail)
     with pytest.raises(errors.IoFailedError):
         PreadSource(tmp_path / "data")
     monkeypatch.undo()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lzr2
 from lzr2 import decode as decode_module
-from lzr2 import errors
+from lzr2 import errors, past_caches
 
 from . import reference
 from .reference import bits, record, simple_record
@@ -42,9 +43,17 @@ def records(draw: st.DrawFn) -> bytes:
     return record(draw(st.text(max_size=5)), (n_rows, *rest), d, tables[0], tables[1], indices, entries)
 
 
-@settings(max_examples=250, deadline=None)
+@pytest.fixture(params=[0, past_caches.WORTH_NBYTES], ids=["past the caches", "into the caches"])
+def stores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How what is decoded is stored, whatever its size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(past_caches, "WORTH_NBYTES", request.param)
+        yield
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(records(), max_size=3), data=st.data())
-def test_it_agrees_with_the_reference(parts: list[bytes], data: st.DataObject) -> None:
+def test_it_agrees_with_the_reference(stores: None, parts: list[bytes], data: st.DataObject) -> None:
     content = b"LZR2" + b"".join(parts)
     wanted = reference.decode(content)
     with lzr2.open(content) as file:
@@ -90,7 +99,9 @@ def large_record(order: str, wide: bool = False, n: int = 120_000) -> bytes:
 
 @pytest.mark.parametrize("order", ["sorted", "nearly", "random"])
 @pytest.mark.parametrize("wide", [False, True])
-def test_threads_keep_the_order_of_overlay_entries(order: str, wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_keep_the_order_of_overlay_entries(
+    order: str, wide: bool, stores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decode_module.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(decode_module, "_OVERLAY_PIECE_NBYTES", 24 * 512)
     data = b"LZR2" + large_record(order, wide)

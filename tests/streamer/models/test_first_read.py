@@ -49,17 +49,19 @@ def test_the_first_step_compiles_nothing(demo_lzr2: Path, ram_budget: str) -> No
 
 def test_of_each_kind_the_smallest_that_is_typical_is_read(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    dense = {f"dense{n}": random.standard_normal((n, 1024)).astype(np.float16) for n in (1, 256, 300)}
-    packed = {f"packed{n}": random.integers(-1, 2, (n, 1024)).astype(np.float16) for n in (2, 257, 512)}
+    dense = {f"dense{n}": random.standard_normal((n, 1024)).astype(np.float16) for n in (1, 65, 90, 513, 600)}
+    packed = {f"packed{n}": random.integers(-1, 2, (n, 1024)).astype(np.float16) for n in (2, 70, 514, 700)}
     path = tmp_path / "a.lzr2"
     lzr2.save_file(dense | packed, path)
     source = Lzr2Source(path)
-    assert one_of_each(source, source.keys()) == ("dense256", "packed257")
-    assert one_of_each(source, ["dense1", "packed2"]) == ("dense1", "packed2")
+    large = 1 << 19
+    assert one_of_each(source, source.keys(), large) == ("dense65", "dense513", "packed70", "packed514")
+    assert one_of_each(source, ["dense1", "packed2"], large) == ("dense1", "packed2")
+    assert one_of_each(source, ["dense1", "dense600", "packed70"], large) == ("dense600", "packed70")
     source.close()
 
 
 def test_where_all_are_of_one_kind_one_is_read() -> None:
     source = MemorySource({"small": torch.zeros(3), "large": torch.zeros(5)})
-    assert one_of_each(source, source.keys()) == ("large",)
-    assert one_of_each(source, []) == ()
+    assert one_of_each(source, source.keys(), 9) == ("large",)
+    assert one_of_each(source, [], 9) == ()
