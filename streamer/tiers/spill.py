@@ -14,7 +14,7 @@ import xxhash
 from streamer.errors import SpillError
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo, WeightSource
 from streamer.sources.cast import copy_cast
-from streamer.tiers.spill_file import SpillFile
+from streamer.tiers.spill_file import Bytes, SpillFile
 
 _WORTH = 1.5
 """How many times the bytes of float16 a tensor has to take in its file."""
@@ -36,8 +36,8 @@ class SpillTier:
     The file stays for the next time; it is named after what its values were decoded from, so it is never taken for
     another model's. Anything that goes wrong with it costs a warning, and tensors are decoded as without it.
 
-    Thread-safe but for `choose` and `close`. Memory: one tensor in float16 for each thread that reads. Doesn't own the
-    source below.
+    Thread-safe but for `choose` and `close`. Memory: one tensor in float16 for each thread that decodes. The source
+    below isn't owned.
 
     Args:
         below: decodes.
@@ -96,16 +96,12 @@ class SpillTier:
         if file is None or key not in self._chosen:
             self._below.read_into(key, out)
             return
-        half = out if out.dtype == torch.float16 else torch.empty(out.shape, dtype=torch.float16)
-        values = half.view(-1).view(torch.uint8).numpy()
-        started = time.perf_counter()
-        if file.read_into(key, values):
-            if self._on_read is not None:
-                self._on_read(started, time.perf_counter(), values.nbytes)
-        else:
-            self._below.read_into(key, half)
-            self._tried(lambda: file.write(key, values))
-            self._below.wont_need(key)
+        if self._read_spilled(file, key, out):
+            return
+        half = _in_half(out)
+        self._below.read_into(key, half)
+        self._tried(lambda: file.write(key, _raw(half)))
+        self._below.wont_need(key)
         if half is not out:
             copy_cast(out, half)
 
@@ -131,6 +127,24 @@ class SpillTier:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _read_spilled(self, file: SpillFile, key: str, out: torch.Tensor) -> bool:
+        """Whether the tensor was in the file and is now in ``out``."""
+        started = time.perf_counter()
+        if out.dtype == torch.float32:
+            seconds = file.read_widened_into(key, out.view(-1).numpy())
+            if seconds is None:
+                return False
+        else:
+            half = _in_half(out)
+            if not file.read_into(key, _raw(half)):
+                return False
+            seconds = time.perf_counter() - started
+            if half is not out:
+                copy_cast(out, half)
+        if self._on_read is not None:
+            self._on_read(started, started + seconds, 2 * out.numel())
+        return True
 
     def _open(self) -> None:
         infos = {key: self._below.info(key) for key in self._below.keys()}
@@ -158,3 +172,13 @@ class SpillTier:
             self._below.will_need(key)
         else:
             self._below.wont_need(key)
+
+
+def _in_half(out: torch.Tensor) -> torch.Tensor:
+    """The tensor itself if it is of float16, else memory for its values in float16."""
+    return out if out.dtype == torch.float16 else torch.empty(out.shape, dtype=torch.float16)
+
+
+def _raw(half: torch.Tensor) -> Bytes:
+    raw: Bytes = half.view(-1).view(torch.uint8).numpy()
+    return raw

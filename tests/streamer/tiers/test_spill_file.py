@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from streamer.errors import SpillError
+from streamer.tiers import spill_file
 from streamer.tiers.spill_file import SpillFile
 
 SHAPES = {"a": (3, 4), "b": (5,), "c": (2, 2, 2)}
@@ -28,6 +29,13 @@ def values(key: str, seed: int = 0) -> np.ndarray:
 def read(file: SpillFile, key: str) -> np.ndarray | None:
     out = np.empty(2 * int(np.prod(SHAPES[key])), np.uint8)
     return out if file.read_into(key, out) else None
+
+
+def read_widened(file: SpillFile, key: str) -> np.ndarray | None:
+    out = np.empty(int(np.prod(SHAPES[key])), np.float32)
+    seconds = file.read_widened_into(key, out)
+    assert seconds is None or seconds >= 0
+    return None if seconds is None else out
 
 
 @pytest.fixture
@@ -96,6 +104,25 @@ def test_a_byte_that_changes_after_it_was_read_is_noticed(tmp_path, written):
         raw.write(bytes([last ^ 1]))
     assert read(file, "c") is None
     assert np.array_equal(read(file, "a"), values("a"))
+    file.close()
+
+
+@pytest.mark.parametrize("at_once", [3, 1000])
+def test_what_is_widened_is_as_sound_as_what_is_read(tmp_path, written, at_once, monkeypatch):
+    monkeypatch.setattr(spill_file, "_WIDENED_AT_ONCE", at_once)
+    file = SpillFile(tmp_path, "x", SHAPES)
+    file.write("c", values("c"))
+    for key in SHAPES:
+        assert np.array_equal(read_widened(file, key), values(key).view(np.float16).astype(np.float32))
+    assert file.read_widened_into("a", np.empty(11, np.float32)) is None
+    with written.open("r+b") as raw:
+        raw.seek(-1, os.SEEK_END)
+        raw.write(bytes([values("c")[-1] ^ 1]))
+    assert read_widened(file, "c") is None
+    assert not file.has("c")
+    os.truncate(written, written.stat().st_size - 2 * 8 - 2)  # all of "c", and the last of "b"
+    assert read_widened(file, "b") is None
+    assert read_widened(file, "a") is not None
     file.close()
 
 
