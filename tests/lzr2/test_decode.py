@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -190,23 +189,3 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
 def test_rows_that_are_no_range_are_a_typed_error(rows: Any) -> None:
     with lzr2.open(b"LZR2" + simple_record("a")) as file, pytest.raises(errors.RowRangeError):
         file.decode_into("a", np.empty((3, 20), np.float16), rows=rows)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"levels": np.zeros((1, 3), np.uint16)},
-        {"indices": np.zeros((2, 3), np.uint16)},
-        {"indices": np.zeros((3, 3), np.int32)},
-        {"overlay_positions": np.zeros(1, np.uint32)},
-        {"overlay_positions": np.zeros(0, np.int64)},
-        {"shape": (4, 20)},
-        {"shape": ()},
-    ],
-)
-def test_an_inflated_tensor_whose_arrays_do_not_fit_is_refused(wrong: dict[str, Any]) -> None:
-    with lzr2.open(b"LZR2" + simple_record("a")) as file:
-        inflated = file.read_inflated("a")
-    assert dataclasses.replace(inflated).shape == (3, 20)
-    with pytest.raises(errors.InvalidTensorError):
-        dataclasses.replace(inflated, **wrong)
