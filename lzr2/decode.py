@@ -37,7 +37,7 @@ def decode_record_into(
     out: C-contiguous, writable, float16 or float32 (the float16 values, exactly widened), with as many
     elements as the tensor, or as the range `rows` = (first, end) of it. threads: how many may work at once,
     this one included. After an error the content of `out` is undefined. Memory: the indices, as they are in the file
-    and inflated (up to 4/d bytes a weight), and 1.5 MiB a thread. Thread-safe.
+    and inflated (up to 4/d bytes a weight), and 5 MiB a thread. Thread-safe.
     Raises OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError, ChecksumError.
     """
     first, end = _checked_rows(info.shape, rows, source.name, info.key)

@@ -88,7 +88,7 @@ class Lzr2File:
         view of a pinned torch buffer, say). threads: how many may work on this call, the caller's included.
         Raises UnknownKeyError, OutputArrayError, RowRangeError, MalformedRecordError, StaleFileError,
         ChecksumError; then the content of `out` is undefined. Thread-safe; releases the GIL.
-        Memory: up to 4/d bytes a weight, and 1.5 MiB a thread.
+        Memory: up to 4/d bytes a weight, and 5 MiB a thread.
         """
         record = self.record(key)
         try:
