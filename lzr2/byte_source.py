@@ -23,7 +23,10 @@ from lzr2.widen import check_singles, widen
 Bytes = npt.NDArray[np.uint8]
 IoMode = Literal["auto", "mmap", "pread"]
 OnRead = Callable[[float, float, int], None]
-"""Told of a read, on the thread that made it: start and end, seconds by `time.perf_counter`, and bytes."""
+"""Told of a read, on the thread that made it: start and end, seconds by `time.perf_counter`, and bytes.
+
+Of a read in pieces, with other work between them, the end is the start and the seconds of all pieces.
+"""
 
 _WIDENED_AT_ONCE = 1 << 19  # values: in a processor's own cache, and few enough pieces for Python
 

@@ -15,7 +15,11 @@ OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "
 
 
 def compiled(function: _F, **options: Any) -> _F:
-    """The function as machine code, made at its first call and kept where numba keeps such things."""
+    """The function as machine code, made at its first call and kept where numba keeps such things.
+
+    numba makes it anew when the file of this function changes, not when that of a function that it calls does: whoever
+    edits one deletes `lzr2/__pycache__/*.nb*`.
+    """
     try:
         made: _F = numba.njit(cache=True, **OPTIONS, **options)(function)
     except RuntimeError:  # no folder can be written: compile in every process

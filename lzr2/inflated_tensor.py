@@ -39,9 +39,12 @@ class InflatedTensor:
             and positions.dtype in (np.uint32, np.uint64)
             and positions.ndim == 1
             and positions.shape == self.overlay_values.shape
+            and bool(np.all(positions[1:] > positions[:-1]))
         ):
             found = (self.indices.shape, self.levels.shape, positions.shape, self.overlay_values.shape)
-            raise InvalidTensorError("arrays of another shape or type", key=self.key, found=found, expected=self.shape)
+            raise InvalidTensorError(
+                "arrays of another shape, type or order", key=self.key, found=found, expected=self.shape
+            )
 
     @property
     def n_rows(self) -> int:

@@ -3,8 +3,8 @@
 An ordinary store to a line that isn't in a cache reads the line first and evicts another: two thirds of what moves is
 for nothing. Non-temporal stores write whole lines and read none (docs/decisions/lzr2-past-caches.md).
 
-Other threads may see such stores late: each loop here ends with a fence, so that whoever learns of its end from the
-thread that ran it sees what it wrote.
+Other threads may see such stores late. So after the last of them comes a fence: whoever learns of the end from the
+thread that wrote sees what it wrote.
 """
 # mypy: disable-error-code="untyped-decorator"
 
@@ -101,10 +101,12 @@ def _before_lines(address: int, itemsize: int, n: int) -> int:
 
 @compiled
 def copy(values: Array, out: Array) -> None:
-    """out[:] = values, past the caches, with no fence: `fence` once after the last. Of one type."""
+    """out[:] = values, past the caches, with no fence: `fence` once after the last. Both contiguous, of one type."""
     size = values.itemsize
     n = min(values.size, out.size)
     head = _before_lines(out.ctypes.data, size, n)
+    if not values.strides[0] == out.strides[0] == size == out.itemsize:
+        head = n
     in_line = int(_LINE) // size
     n_lines = (n - head) // in_line
     source, target = _at(values[head:].ctypes.data), _at(out[head:].ctypes.data)
@@ -120,7 +122,7 @@ def copy(values: Array, out: Array) -> None:
 def extend(halves: U16, out: U32) -> None:
     """out[i] = the float32 pattern of float16 pattern halves[i], past the caches, by the processor's own instruction.
 
-    NaNs become quiet. Only where `kernels.CONVERTS_IN_HARDWARE`.
+    Both contiguous. NaNs become quiet. Only where `kernels.CONVERTS_IN_HARDWARE`.
     """
     n = min(halves.size, out.size)
     head = _before_lines(out.ctypes.data, 4, n)

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 U16 = npt.NDArray[np.uint16]
 U32 = npt.NDArray[np.uint32]
 
-_GROUP_NBYTES = 1 << 17  # of rows that are made at once: in any processor's own cache
+_GROUP_NBYTES = 1 << 17  # of rows that are made at once, if they are shorter: in any processor's own cache
 _LONGEST_ROW_NBYTES = 1 << 18
 
 OUT_OF_ORDER = -1
@@ -54,7 +54,7 @@ def expand_with_overlay(
     n, n_columns = out.shape
     step = 3 if wide else 2
     n_entries = words.size // step
-    at_once = max(1, _GROUP_NBYTES // max(1, out.itemsize * n_columns))
+    at_once = max(1, min(n, _GROUP_NBYTES // max(1, out.itemsize * n_columns)))
     rows = np.empty(at_once * n_columns, out.dtype)
     flat = out.reshape(-1)
     for a in range(0, n, at_once):
@@ -92,7 +92,7 @@ def expand_with_positions(
     """
     n, n_columns = out.shape
     n_entries = min(positions.size, values.size)
-    at_once = max(1, _GROUP_NBYTES // max(1, out.itemsize * n_columns))
+    at_once = max(1, min(n, _GROUP_NBYTES // max(1, out.itemsize * n_columns)))
     rows = np.empty(at_once * n_columns, out.dtype)
     flat = out.reshape(-1)
     entry = 0

@@ -14,9 +14,9 @@ from lzr2.errors import OutputArrayError
 def widen(values: npt.NDArray[np.float16], out: npt.NDArray[np.float32]) -> None:
     """Makes each element of `out` that of `values`, exactly, on the calling thread alone.
 
-    values, out: one-dimensional, contiguous, of the same length. A NaN stays one, with sign and payload; it may become
-    quiet. Several times as fast as numpy where the processor converts itself: benchmarks/format/test_widen.py.
-    Releases the GIL; needs no memory. Thread-safe.
+    values, out: one-dimensional, contiguous, of the same length; out aligned. A NaN stays one, with sign and payload;
+    it may become quiet. Several times as fast as numpy where the processor converts itself:
+    benchmarks/format/test_widen.py. Releases the GIL; needs no memory. Thread-safe.
     Raises OutputArrayError.
     """
     from lzr2 import kernels, past_caches

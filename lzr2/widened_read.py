@@ -24,7 +24,7 @@ U32 = npt.NDArray[np.uint32]
 IS_POSSIBLE = (
     kernels.CONVERTS_IN_HARDWARE
     and hasattr(os, "pread")
-    and hasattr(time, "clock_gettime")
+    and hasattr(time, "CLOCK_MONOTONIC")
     and sys.maxsize > 2**32  # an offset has 64 bits
 )
 """Whether this system has what the loop calls, by the names that it calls them by."""
@@ -62,11 +62,12 @@ def _read(fd: int, offset: int, out: U32, past: bool, clock: int) -> tuple[int, 
         got = _pread(np.int32(fd), halves.ctypes.data, np.uintp(2 * wanted), np.int64(offset + 2 * n))
         _clock_gettime(np.int32(clock), now.ctypes.data)
         nanoseconds += now[0] * 1_000_000_000 + now[1] - began
-        if got != 2 * wanted:
+        there = got // 2  # a read may end early; half a value is read again
+        if there <= 0:
             break
         if past:
-            past_caches.extend(halves[:wanted], out[n : n + wanted])
+            past_caches.extend(halves[:there], out[n : n + there])
         else:
-            past_caches.extend_near(halves[:wanted], out[n : n + wanted])
-        n += wanted
+            past_caches.extend_near(halves[:there], out[n : n + there])
+        n += there
     return n, nanoseconds

@@ -10,6 +10,8 @@ from streamer.config import StreamSettings
 from streamer.models.patience import told_if_slow
 from streamer.runtime.keeping import may_keep
 from streamer.sources.base import WeightSource
+from streamer.sources.cast import copy_cast
+from streamer.tiers.spill import is_spillable
 
 _ENOUGH = 1 << 16  # weights: smaller tensors are decoded by other code, which isn't worth compiling
 
@@ -42,6 +44,10 @@ def compile_decoders(
             source.read_into(key, out)
             if may_keep(info, settings):
                 source.hold(key).write_into(out)
+            if settings.spill_dir is not None and is_spillable(info):
+                half = torch.empty(info.shape, dtype=torch.float16)
+                source.read_into(key, half)
+                copy_cast(out, half)
 
 
 def one_of_each(source: WeightSource, keys: Collection[str], large: int) -> tuple[str, ...]:

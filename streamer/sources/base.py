@@ -12,7 +12,10 @@ import torch
 from streamer.plan.packed import InflatedSizes
 
 OnRead = Callable[[float, float, int], None]
-"""Told of a read from storage, on the thread that made it: start, end (seconds by `time.perf_counter`), and bytes."""
+"""Told of a read from storage, on the thread that made it: start, end (seconds by `time.perf_counter`), and bytes.
+
+Of a read in pieces, with other work between them, the end is the start and the seconds of all pieces.
+"""
 
 
 @dataclass(frozen=True)

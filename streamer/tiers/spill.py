@@ -36,8 +36,8 @@ class SpillTier:
     The file stays for the next time; it is named after what its values were decoded from, so it is never taken for
     another model's. Anything that goes wrong with it costs a warning, and tensors are decoded as without it.
 
-    Thread-safe but for `choose` and `close`. Memory: one tensor in float16 for each thread that decodes. The source
-    below isn't owned.
+    Thread-safe but for `choose` and `close`. Memory: one tensor in float16 for each thread that decodes
+    it, or reads it in another type than these two. The source below isn't owned.
 
     Args:
         below: decodes.

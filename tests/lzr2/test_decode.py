@@ -189,3 +189,28 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
 def test_rows_that_are_no_range_are_a_typed_error(rows: Any) -> None:
     with lzr2.open(b"LZR2" + simple_record("a")) as file, pytest.raises(errors.RowRangeError):
         file.decode_into("a", np.empty((3, 20), np.float16), rows=rows)
+
+
+@pytest.mark.parametrize("n_first", [1, 2])
+def test_rows_told_again_get_their_overlay_again(n_first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the own decoder leaves a stream to zlib half way."""
+    entries = [(0, 3, 1.5), (1, 4, 2.5), (2, 19, 3.5)]
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, 81, (3, 5)).astype(np.uint16)
+    data = b"LZR2" + record("a", (3, 20), 4, np.zeros(3), np.ones(3), indices, entries)
+    real = decode_module.read_indices
+
+    def told_twice(source: Any, info: Any, on_rows: Any, on_restart: Any) -> Any:
+        found = real(source, info)
+        on_rows(found[:n_first], 0, n_first)
+        on_restart()
+        on_rows(found, 0, 3)
+        return found
+
+    monkeypatch.setattr(past_caches, "WORTH_NBYTES", 0)
+    monkeypatch.setattr(decode_module, "read_indices", told_twice)
+    out = np.empty((3, 20), np.float32)
+    with lzr2.open(data) as file:
+        file.decode_into("a", out)
+    assert np.array_equal(out, reference.decode(data)["a"].astype(np.float32))
+    assert [float(out[row, column]) for row, column, _ in entries] == [1.5, 2.5, 3.5]

@@ -30,6 +30,8 @@ def test_its_sizes() -> None:
         {"indices": np.zeros((3, 3), np.int32)},
         {"overlay_positions": np.zeros(1, np.uint32)},
         {"overlay_positions": np.zeros(0, np.int64)},
+        {"overlay_positions": np.array([5, 4], np.uint32), "overlay_values": np.zeros(2, np.uint16)},
+        {"overlay_positions": np.array([5, 5], np.uint32), "overlay_values": np.zeros(2, np.uint16)},
         {"shape": (4, 20)},
         {"shape": ()},
     ],

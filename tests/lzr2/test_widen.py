@@ -48,6 +48,7 @@ def test_any_length_and_place(n: int, start: int) -> None:
         (np.zeros((3, 1), np.float16), np.zeros((3, 1), np.float32)),
         ([0.0] * 3, np.zeros(3, np.float32)),
         (np.zeros(3, np.float16), np.broadcast_to(np.float32(0), 3)),
+        (np.zeros(3, np.float16), np.frombuffer(bytearray(14), np.float32, 3, offset=2)),
     ],
 )
 def test_other_arrays_are_refused(values: object, out: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import lzr2
 from streamer.models.first_read import one_of_each
@@ -26,7 +27,9 @@ def compiled():
     functions = [f for module in modules for f in vars(module).values() if hasattr(f, "signatures")]
     return sum(len(f.signatures) for f in {id(f): f for f in functions}.values())
 
-unet = streamer.load_unet(sys.argv[1], vram_budget="16MB", ram_budget=sys.argv[2] or None, device="cpu")
+unet = streamer.load_unet(
+    sys.argv[1], vram_budget="16MB", ram_budget=sys.argv[2] or None, spill=sys.argv[3] or None, device="cpu"
+)
 before = compiled()
 with torch.no_grad():
     unet(**unet_inputs(dict(unet.config), 64, 1, "cpu", torch.float32))
@@ -34,9 +37,9 @@ print(before, compiled())
 """
 
 
-def counted(path: Path, ram_budget: str) -> tuple[int, int]:
+def counted(path: Path, ram_budget: str, spill: str = "") -> tuple[int, int]:
     """Functions compiled, or found compiled, before and after the first step."""
-    command = [sys.executable, "-c", COUNT, str(path), ram_budget]
+    command = [sys.executable, "-c", COUNT, str(path), ram_budget, spill]
     before, after = map(int, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
     return before, after
 
@@ -44,6 +47,13 @@ def counted(path: Path, ram_budget: str) -> tuple[int, int]:
 @pytest.mark.parametrize("ram_budget", ["", "0", "1GB"], ids=["default", "nothing held", "all held"])
 def test_the_first_step_compiles_nothing(demo_lzr2: Path, ram_budget: str) -> None:
     before, after = counted(demo_lzr2, ram_budget)
+    assert 0 < before == after
+
+
+def test_nor_where_it_is_spilled(demo_safetensors: Path, tmp_path: Path) -> None:
+    lzr2.save_file(load_file(demo_safetensors), tmp_path / "a.lzr2")  # of trained weights: nearly all in the overlay
+    before, after = counted(tmp_path / "a.lzr2", "0", str(tmp_path / "spill"))
+    assert list((tmp_path / "spill").iterdir())
     assert 0 < before == after
 
 

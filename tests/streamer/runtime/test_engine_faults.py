@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from lzr2 import decode, widened_read
+from lzr2 import decode, past_caches, widened_read
 from streamer.config import StreamSettings
 from streamer.errors import WeightsFileError
 from streamer.runtime import slots
@@ -67,6 +67,7 @@ FULL = MemoryError("no memory left")
 FAULTS: dict[str, tuple[Any, str, BaseException, type[FailsOnce], type[BaseException]]] = {
     "read": (os, "preadv", BROKEN, OnWorkersOnly, WeightsFileError),
     "decode": (decode, "_expand_stream", FULL, FailsOnce, MemoryError),
+    "decode past the caches": (decode, "_decode_past_caches", FULL, FailsOnce, MemoryError),
     "expand what is held": (InflatedHeld, "write_into", FULL, FailsOnce, MemoryError),
     "cast what is held": (DenseTensor, "write_into", FULL, FailsOnce, MemoryError),
     "upload": (StagedUpload, "send", RuntimeError("the link is broken"), FailsOnce, RuntimeError),
@@ -78,8 +79,14 @@ FAULTS: dict[str, tuple[Any, str, BaseException, type[FailsOnce], type[BaseExcep
     "packed: expand": (Unpacker, "unpack", RuntimeError("the kernel is broken"), FailsOnce, RuntimeError),
     "packed: expand one tensor": (Expander, "expand", RuntimeError("the kernel is broken"), FailsOnce, RuntimeError),
 }
-NEVER = {("decode", "safetensors"), ("expand what is held", "safetensors"), ("expand what is held", "overlay-heavy"),
-         ("allocation", "safetensors")}  # fmt: skip
+NEVER = {
+    ("decode", "safetensors"),
+    ("decode past the caches", "safetensors"),
+    ("expand what is held", "safetensors"),
+    ("expand what is held", "overlay-heavy"),
+}
+if widened_read.IS_POSSIBLE:
+    NEVER.add(("allocation", "safetensors"))
 CASES = [
     pytest.param(fault, kind, marks=[pytest.mark.slow] if fault == "packed: allocation" else [])
     for fault in FAULTS
@@ -99,6 +106,8 @@ def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypa
     x = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
     if fault.endswith("read"):  # the system's calls, one by one; what the compiled loop leaves is read like this
         monkeypatch.setattr(widened_read, "IS_POSSIBLE", False)
+    if fault == "decode past the caches":  # whatever its size
+        monkeypatch.setattr(past_caches, "WORTH_NBYTES", 0)
     threads = threading.active_count()
     gc.collect()
     gc.freeze()  # what torch and others keep needn't be looked through each time
