@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lzr2 import kernels, past_caches, rows_past_caches
@@ -28,6 +28,7 @@ on_x86 = pytest.mark.skipif(
 in_hardware = pytest.mark.skipif(not kernels.CONVERTS_IN_HARDWARE, reason="this processor doesn't convert itself")
 
 
+@settings(deadline=None)  # the first one compiles
 @given(
     dtype=st.sampled_from([np.uint16, np.uint32]),
     n=st.integers(0, 200),
