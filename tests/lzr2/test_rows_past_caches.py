@@ -14,6 +14,13 @@ from lzr2 import rows_past_caches as past
 
 TABLE = lattice.widening_table().view(np.uint32)
 KINDS = [np.uint16, np.uint32]
+LATTICES: dict[str, Any] = {
+    "seed": st.integers(0, 2**32),
+    "n_rows": st.integers(1, 90),
+    "n_columns": st.sampled_from([1, 7, 64, 400, 5000]),
+    "d": st.integers(1, 12),
+    "kind": st.sampled_from(KINDS),
+}
 
 
 def lattice_rows(rng: np.random.Generator, n_rows: int, n_columns: int, d: int, kind: Any) -> tuple[Any, Any]:
@@ -24,11 +31,7 @@ def lattice_rows(rng: np.random.Generator, n_rows: int, n_columns: int, d: int, 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    seed=st.integers(0, 2**32),
-    n_rows=st.integers(1, 90),
-    n_columns=st.sampled_from([1, 7, 64, 400, 5000]),
-    d=st.integers(1, 12),
-    kind=st.sampled_from(KINDS),
+    **LATTICES,
     wide=st.booleans(),
     n_entries=st.integers(0, 400),
     order=st.sampled_from(["sorted", "nearly", "random"]),
@@ -75,11 +78,7 @@ def test_with_an_overlay(
 
 @settings(max_examples=100, deadline=None)
 @given(
-    seed=st.integers(0, 2**32),
-    n_rows=st.integers(1, 90),
-    n_columns=st.sampled_from([1, 7, 64, 400, 5000]),
-    d=st.integers(1, 12),
-    kind=st.sampled_from(KINDS),
+    **LATTICES,
     positions_of=st.sampled_from([np.uint32, np.uint64]),
     share=st.sampled_from([0.0, 0.01, 0.5, 1.0]),
     first_row=st.sampled_from([0, 3, 2**32]),
