@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import xxhash
 
-from lzr2.byte_source import ByteSource, PreadSource
+from lzr2.byte_source import ByteSource
+from lzr2.file_source import FileSource
 from lzr2.record import RecordInfo
 
 _SAMPLE_NBYTES = 4096
@@ -23,7 +24,7 @@ class Fingerprint:
     digest: str
 
 
-def fingerprint(source: PreadSource) -> Fingerprint:
+def fingerprint(source: FileSource) -> Fingerprint:
     """Reads the first and the last 4 KiB."""
     n = min(_SAMPLE_NBYTES, source.nbytes)
     digest = xxhash.xxh3_128(source.read(0, n))

@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 
 from lzr2 import layout, sidecar
-from lzr2.byte_source import ByteSource, PreadSource, open_source
+from lzr2.byte_source import ByteSource
 from lzr2.errors import ChecksumError, Lzr2Error, ShapeError, StaleFileError
+from lzr2.file_source import FileSource, open_source
 from lzr2.fingerprint import Fingerprint, fingerprint, record_checksum
 from lzr2.headers import describes
 from lzr2.record import RecordInfo
@@ -75,7 +76,7 @@ class Index:
     @classmethod
     def of_file(
         cls,
-        source: PreadSource,
+        source: FileSource,
         *,
         checksum: bool = False,
         exact: bool = False,
@@ -107,13 +108,13 @@ class Index:
         if checksum:
             records = tuple(_with_checksums(source, records, on_bytes))
             bytes_read += sum(r.record_nbytes for r in records)
-        print_ = fingerprint(source) if isinstance(source, PreadSource) else None
+        print_ = fingerprint(source) if isinstance(source, FileSource) else None
         source.check_unchanged()
         seconds = time.perf_counter() - began
         return cls(source.name, records, print_, source.nbytes, bytes_read, seconds)
 
     @classmethod
-    def saved(cls, source: PreadSource) -> Index | None:
+    def saved(cls, source: FileSource) -> Index | None:
         """The index from the file's sidecar, or None if there is none that is valid for exactly this file.
 
         Every record's header is compared with the file: a sidecar may be anyone's.
@@ -152,7 +153,7 @@ class Index:
                 return replace(self, sidecar_path=place)
         return self
 
-    def check_describes(self, source: PreadSource) -> None:
+    def check_describes(self, source: FileSource) -> None:
         """Raises StaleFileError unless this is the index of exactly this file, unchanged."""
         now = fingerprint(source)
         if self.fingerprint != now:
@@ -212,7 +213,7 @@ class Index:
         return sums
 
 
-def _describe(records: tuple[RecordInfo, ...], source: PreadSource) -> bool:
+def _describe(records: tuple[RecordInfo, ...], source: FileSource) -> bool:
     try:
         check_signature(source)
         return all(describes(source, record) for record in records)

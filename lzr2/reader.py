@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lzr2 import decode
-from lzr2.byte_source import ByteSource, BytesSource, IoMode, OnRead, PreadSource, open_source
+from lzr2.byte_source import ByteSource, BytesSource, OnRead
 from lzr2.errors import EntrySizeError, NoPayloadError, UnknownKeyError
+from lzr2.file_source import FileSource, IoMode, open_source
 from lzr2.index import Index
 from lzr2.inflated_tensor import InflatedTensor
 from lzr2.record import RecordInfo
@@ -165,9 +166,9 @@ def open_file(
     source = _source(path, io)
     try:
         if index is not None:
-            if isinstance(source, PreadSource):
+            if isinstance(source, FileSource):
                 index.check_describes(source)
-        elif sidecar and isinstance(source, PreadSource):
+        elif sidecar and isinstance(source, FileSource):
             index = Index.of_file(source)
         else:
             index = Index.of_source(source)

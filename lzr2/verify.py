@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lzr2 import decode, indices, layout
-from lzr2.byte_source import ByteSource, BytesSource, PreadSource, open_source
+from lzr2.byte_source import ByteSource, BytesSource
 from lzr2.errors import Lzr2Error, StreamError, StreamSizeError, printable
+from lzr2.file_source import FileSource, open_source
 from lzr2.index import Index, duplicated_keys
 from lzr2.record import RecordInfo
 from lzr2.scan import Scanner
@@ -111,7 +112,7 @@ def verify(
 
 
 def _index(source: ByteSource) -> Index:
-    saved = Index.saved(source) if isinstance(source, PreadSource) else None
+    saved = Index.saved(source) if isinstance(source, FileSource) else None
     if saved is not None and saved.has_checksums:  # it was made by inflating, and knows more than the file itself
         return saved
     try:

@@ -18,7 +18,7 @@ import numpy as np
 
 import lzr2
 from benchmarks.format import cases
-from lzr2.byte_source import IoMode
+from lzr2.file_source import IoMode
 from streamer.bench.memory import peak_resident_nbytes
 
 COPIES = 12

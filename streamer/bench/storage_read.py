@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lzr2.byte_source import IoMode, open_source
+from lzr2.file_source import IoMode, open_source
 from streamer.bench.pace import Pace
 from streamer.bench.page_residency import Range, drop, resident_share
 

@@ -11,15 +11,16 @@ import json
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
 import torch
 
-from lzr2.byte_source import ByteSource, open_source
+from lzr2.byte_source import ByteSource
 from lzr2.errors import Lzr2Error
+from lzr2.file_source import open_source
 from lzr2.sniff import HEAD_NBYTES, describe
 from streamer.config import ReadMethod
 from streamer.errors import WeightsFileError, printable
@@ -41,7 +42,6 @@ _DTYPES = {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
-_CAST_NBYTES = 1 << 20  # fits into a processor's own cache
 _HEADER_LIMIT = 100_000_000  # bytes; the format's own
 _SIZE_LIMIT = 1 << 62
 _REMAKE = "Download or convert the file again."
@@ -190,19 +190,15 @@ def _read_as(r: _Range, out: torch.Tensor) -> None:
     flat = out.view(-1)
     if flat.numel() * r.dtype.itemsize != r.nbytes:
         raise ValueError(f"{flat.numel()} elements for a tensor of {r.nbytes} bytes of {r.dtype}")
-    if (r.dtype, out.dtype) == (torch.float16, torch.float32):
-        with _translating():
+    with _translating():
+        if (r.dtype, out.dtype) == (torch.float16, torch.float32):
             r.file.read_widened_into(r.offset, flat.numpy())
-            r.file.check_unchanged()
-        return
-    # Piece by piece, so that what was read is still in the processor's cache when it is cast.
-    at_once = _CAST_NBYTES // r.dtype.itemsize
-    memory = torch.empty(min(flat.numel(), at_once), dtype=r.dtype)
-    for start in range(0, flat.numel(), at_once):
-        target = flat[start : start + at_once]
-        piece = memory[: target.numel()]
-        part = replace(r, offset=r.offset + start * r.dtype.itemsize, nbytes=piece.nbytes)
-        copy_cast(target, _read(part, piece))
+        else:
+            for start, raw in r.file.read_pieces(r.offset, r.nbytes):
+                piece = torch.from_numpy(raw).view(r.dtype)
+                first = start // r.dtype.itemsize
+                copy_cast(flat[first : first + piece.numel()], piece)
+        r.file.check_unchanged()
 
 
 def _read(r: _Range, out: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import lzr2
-from lzr2.byte_source import BytesSource, PreadSource
+from lzr2.byte_source import BytesSource
+from lzr2.file_source import PreadSource
 from lzr2.fingerprint import Fingerprint, fingerprint, record_checksum
 
 from .reference import simple_record

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lzr2
-from lzr2.byte_source import IoMode
+from lzr2.file_source import IoMode
 
 from . import reference
 from .reference import GOLDEN, bits

@@ -192,8 +192,8 @@ def test_progress_of_checksums_ends_with_the_whole_file(path: Path) -> None:
 
 def test_a_sidecar_whose_file_cannot_be_read_is_not_trusted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lzr2 import index
-    from lzr2.byte_source import PreadSource
     from lzr2.errors import IoFailedError
+    from lzr2.file_source import PreadSource
 
     lzr2.Index.open(path)
 

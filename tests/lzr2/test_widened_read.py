@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lzr2 import errors, past_caches, widened_read
-from lzr2.byte_source import ByteSource, BytesSource, IoMode, open_source
+from lzr2.byte_source import ByteSource, BytesSource
+from lzr2.file_source import IoMode, open_source
 
 N = 300_000
 VALUES = np.random.default_rng(0).standard_normal(N, np.float32).astype(np.float16)

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import lzr2
-from lzr2.byte_source import open_source
 from lzr2.errors import IoFailedError
+from lzr2.file_source import open_source
 from lzr2.index import Index
 from streamer.errors import WeightsFileError
 from streamer.models.demo.files import UNET_SHA256, demo_directory

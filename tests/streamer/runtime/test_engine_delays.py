@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lzr2.byte_source import PreadSource
+from lzr2.file_source import PreadSource
 from streamer.config import StreamSettings
 from streamer.runtime.engine import Engine
 from streamer.sources.cast import DenseTensor
