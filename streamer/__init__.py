@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from streamer.models.drop_in import attach, load_pipeline, load_unet
     from streamer.runtime.attach import StreamHandle
 
@@ -22,6 +24,18 @@ def __getattr__(name: str) -> Any:
     """Loads torch and diffusers when something of theirs is first asked for: the command line starts without."""
     if name not in _PLACES:
         raise AttributeError(f"module 'streamer' has no attribute {name!r}")
+    return getattr(_imported(_PLACES[name]), name)
+
+
+def _imported(module: str) -> ModuleType:
+    """Without looking for garbage meanwhile: importing makes hundreds of thousands of objects and next to none."""
+    import gc
     from importlib import import_module
 
-    return getattr(import_module(_PLACES[name]), name)
+    looks = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        if looks:
+            gc.enable()
