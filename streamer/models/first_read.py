@@ -13,7 +13,7 @@ from streamer.sources.base import WeightSource
 from streamer.sources.cast import copy_cast
 from streamer.tiers.spill import is_spillable
 
-_ENOUGH = 1 << 16  # weights: smaller tensors are decoded by other code, which isn't worth compiling
+_ENOUGH = 1 << 16  # weights: of smaller tensors the indices are inflated by other code, which isn't worth compiling
 
 
 def compile_decoders(
