@@ -1,7 +1,7 @@
 """A U-Net under each runtime, made as its documentation tells its users to; runs in the child.
 
-What a runtime refuses, it refuses with its own error, which is then shown as the reason. Nothing of this project is
-imported for the others.
+What a runtime refuses, it refuses with its own error, which is then shown as the reason. Each imports what its users
+would, and when: that is part of its first step. Nothing of this project is imported for the others.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 
 from benchmarks.compare.setting import Setting
 
 
 def _loaded(setting: Setting) -> Any:
     """In host memory, in the type to compute in."""
+    from diffusers import UNet2DConditionModel
+
     dtype = getattr(torch, setting.compute)
     unet = UNet2DConditionModel.from_pretrained(setting.model, torch_dtype=dtype, low_cpu_mem_usage=True)
     return unet.eval()
@@ -42,6 +43,8 @@ def layerwise_casting_by_hand(setting: Setting) -> Any:
     itself, norms, is cast once."""
     if setting.compute == "float16":
         raise ValueError("weights are computed with in float16 here, so that keeping them in float16 saves nothing")
+    from diffusers import UNet2DConditionModel
+
     unet = UNet2DConditionModel.from_pretrained(setting.model, torch_dtype=torch.float16, low_cpu_mem_usage=True).eval()
     compute = getattr(torch, setting.compute)
     unet.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=compute)
@@ -125,6 +128,7 @@ def disk_offload(setting: Setting) -> Any:
 def dispatch_to_disk(setting: Setting) -> Any:
     """As `disk_offload`, but the weights go to the files as they are loaded."""
     import accelerate
+    from diffusers import UNet2DConditionModel
 
     with accelerate.init_empty_weights():
         config = json.loads((setting.model / "config.json").read_text("utf-8"))
