@@ -73,7 +73,8 @@ class ByteSource(ABC):
     def read_pieces(self, offset: int, nbytes: int) -> Iterator[tuple[int, Bytes]]:
         """The range in pieces, each with its start in the range and no longer there when the next one is asked for.
 
-        What is made of a piece at once finds it in the processor's cache. Memory: 1 MiB.
+        What is made of a piece at once finds it in the processor's cache. Memory: 1 MiB. The range is checked when the
+        first piece is asked for; raises as `read`.
         """
         self._check_range(offset, nbytes)
         memory = np.empty(min(nbytes, _PIECE_NBYTES), np.uint8)

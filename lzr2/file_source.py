@@ -57,8 +57,8 @@ class FileSource(ByteSource):
             return False
 
     def will_need(self, offset: int, nbytes: int) -> None:
-        """Starts reading the range into the page cache, as far as the system does: of each range Linux reads no more
-        than it reads ahead of the device anyway."""
+        """Starts reading the range into the page cache, as far as the system does: Linux cuts it to about what it reads
+        ahead on that device."""
         self._advise(offset, nbytes, "POSIX_FADV_WILLNEED")
 
     def wont_need(self, offset: int, nbytes: int) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # Read when torch is imported. Two threads gain nothing with a model as small as the demo, and lose a hundredfold where
@@ -22,6 +23,9 @@ from streamer.models.demo import demo_directory, demo_weights
 def pytest_configure() -> None:
     """Ctrl-C is heard, also where a shell has started the tests in its background: there it would be ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A first call compiles a decoder or loads a compiled one, which takes longer than hypothesis allows an example.
+    hypothesis.settings.register_profile("compiles at first", deadline=None)
+    hypothesis.settings.load_profile("compiles at first")
 
 
 @pytest.fixture(scope="session")

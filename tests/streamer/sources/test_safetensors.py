@@ -135,9 +135,14 @@ def test_four_threads_read_the_same(tmp_path, io):
     assert results == [{key: raw(tensor.half()) for key, tensor in given_tensors.items()}] * 4
 
 
+STORED = [torch.float32, torch.float16, torch.bfloat16]
+"""Read as it is, widened, cast."""
+
+
+@pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize("io", ["pread", "mmap"])
-def test_a_file_cut_short_while_open_is_an_error(tmp_path, io):
-    path = saved(tmp_path / "a.safetensors", {"a": torch.ones(10_000)})
+def test_a_file_cut_short_while_open_is_an_error(tmp_path, io, stored):
+    path = saved(tmp_path / "a.safetensors", {"a": torch.ones(10_000, dtype=stored)})
     source = SafetensorsSource([path], io)
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 4)
@@ -145,23 +150,29 @@ def test_a_file_cut_short_while_open_is_an_error(tmp_path, io):
         read(source, "a", torch.float32)
 
 
-def test_a_file_rewritten_while_open_is_an_error_not_other_weights(tmp_path):
-    path = saved(tmp_path / "a.safetensors", {"a": torch.ones(100)})
+@pytest.mark.parametrize("stored", STORED)
+def test_a_file_rewritten_while_open_is_an_error_not_other_weights(tmp_path, stored):
+    path = saved(tmp_path / "a.safetensors", {"a": torch.ones(100, dtype=stored)})
     source = SafetensorsSource([path])
     content = path.read_bytes()
     path.write_bytes(content[:-4] + b"\0\0\0\0")
     with pytest.raises(WeightsFileError, match="rewritten"):
         source.hold("a")
+    with pytest.raises(WeightsFileError, match="rewritten"):
+        read(source, "a", torch.float32)
 
 
-def test_a_closed_source_says_so_and_a_hint_to_it_does_nothing(tmp_path):
-    source = SafetensorsSource([saved(tmp_path / "a.safetensors", {"a": torch.ones(3)})])
+@pytest.mark.parametrize("stored", STORED)
+def test_a_closed_source_says_so_and_a_hint_to_it_does_nothing(tmp_path, stored):
+    source = SafetensorsSource([saved(tmp_path / "a.safetensors", {"a": torch.ones(3, dtype=stored)})])
     source.will_need("a")
     source.close()
     source.close()
     source.will_need("a")
     with pytest.raises(WeightsFileError, match="closed"):
         source.hold("a")
+    with pytest.raises(WeightsFileError, match="closed"):
+        read(source, "a", torch.float32)
 
 
 @pytest.mark.parametrize("io", ["mmap", "pread"])
