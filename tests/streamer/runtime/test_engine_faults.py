@@ -125,7 +125,11 @@ def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypa
                         assert torch.equal(streamed(x), want)
                     except expected as told:
                         raised.append(told)
-            assert torch.equal(streamed(x), want)
+            try:
+                assert torch.equal(streamed(x), want)
+            except expected as told:  # a worker was already inside what fails when it was mended
+                raised.append(told)
+                assert torch.equal(streamed(x), want)
             slab = weakref.ref(handle._engine._slots._arena._slab)
             assert len(raised) <= 1, raised  # none where what failed was loaded ahead and is loaded again in time
             handle.close()
