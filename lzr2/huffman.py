@@ -25,7 +25,8 @@ LENGTH, ONE, _TWO = _u32(63), _u32(64), _u32(128)
 @compiled
 def make_table(lengths: Array, n: Any, bits: int, table: Array, counts: Array, symbols: Array) -> bool:
     """A canonical code as a look-up table; False unless it is complete (or empty). `long_code` finds longer codes."""
-    counts[:] = 0
+    for k in range(len(counts)):
+        counts[k] = 0
     for s in range(n):
         counts[lengths[s]] += 1
     counts[0] = 0
@@ -39,7 +40,8 @@ def make_table(lengths: Array, n: Any, bits: int, table: Array, counts: Array, s
         n_codes += counts[length]
         first[length + 1] = first[length] + counts[length]
         code[length + 1] = (code[length] + counts[length]) << 1
-    table[: 1 << bits] = 0
+    for k in range(1 << bits):
+        table[k] = 0
     for s in range(n):
         length = lengths[s]
         if length:

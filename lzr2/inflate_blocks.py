@@ -48,6 +48,17 @@ _BLOCKS_ALLOWED, _LEAST_A_BLOCK = 16, 512  # coded blocks at first, and bytes fo
 _TOO_MANY = 48  # one match among so many bytes: zlib is as fast
 
 
+# Slices are assigned by loops, and constants made int64: for the error of slices that don't fit numba compiles a fifth
+# of all that a first start compiles, and a function again for each constant that it is called with.
+
+
+@compiled
+def _copy(out: U8, at: Any, source: U8, first: Any, n_bytes: Any) -> None:
+    """Bytes go from one array to another. Positions are uint64, as the number is."""
+    for k in range(n_bytes):
+        out[at + k] = source[first + k]
+
+
 @compiled
 def _one_symbol(
     bits: Any, n_bits: Any, single: Array, counts: Array, symbols: Array, distances: Array, distance_counts: Array,
@@ -121,14 +132,15 @@ def _code_lengths(source: Any, at: Any, bits: Any, n_bits: Any, n_source: Any, l
     no = _i64(0)
     if n_literals > 286 or n_distances > 30:
         return no, no, at, bits, n_bits
-    lengths[:19] = 0
+    for k in range(19):
+        lengths[k] = 0
     for k in range(n_code):
         if k == 10:
             at, bits, n_bits = refilled(source, at, bits, n_bits)
         lengths[_ORDER[k]] = _i64(bits & _u64(7))
         bits >>= _u64(3)
         n_bits -= _u64(3)
-    if not make_table(lengths, 19, 7, single, counts, symbols):
+    if not make_table(lengths, _i64(19), _i64(7), single, counts, symbols):
         return no, no, at, bits, n_bits
     n: Any = _i64(0)
     while n < n_literals + n_distances:
@@ -199,17 +211,16 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
             at += _u64(4)
             if count ^ (sizes >> _u64(16) & _u64(0xFFFF)) != _u64(0xFFFF) or at + count > n_source or n + count > end:
                 return REFUSED
-            out[n : n + count] = stream[at : at + count]
+            _copy(out, n, stream, at, count)
             n += count
             at += count
             bits, n_bits = _u64(0), _u64(0)
             continue
         if kind == _u64(1):
-            lengths[:144] = 8
-            lengths[144:256] = 9
-            lengths[256:280] = 7
-            lengths[280:288] = 8
-            lengths[288:320] = 5
+            for k in range(288):
+                lengths[k] = 8 if k < 144 else (9 if k < 256 else (7 if k < 280 else 8))
+            for k in range(288, 320):
+                lengths[k] = 5
             n_literals, n_distances = _i64(288), _i64(32)
         elif kind == _u64(2):
             n_literals, n_distances, at, bits, n_bits = _code_lengths(
@@ -223,9 +234,9 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
         if n_coded > _u64(_BLOCKS_ALLOWED) + n // _u64(_LEAST_A_BLOCK):
             return REFUSED
         own = lengths[n_literals : n_literals + n_distances]
-        if not make_table(own, n_distances, _DISTANCE_BITS, distances, distance_counts, distance_symbols):
+        if not make_table(own, n_distances, _i64(_DISTANCE_BITS), distances, distance_counts, distance_symbols):
             return REFUSED
-        if not make_table(lengths, n_literals, BITS, single, counts, symbols):
+        if not make_table(lengths, n_literals, _i64(BITS), single, counts, symbols):
             return REFUSED
         make_pairs(single, pairs)
 
@@ -244,7 +255,7 @@ def inflate_blocks(stream: U8, n_stream: int, out: U8, n_out: int, state: U64, u
                     # In step: what the second chain has is the stream's, and it goes on from there.
                     if n + n_spare - mark > end:
                         return REFUSED
-                    out[n : n + n_spare - mark] = spare[mark:n_spare]
+                    _copy(out, n, spare, mark, n_spare - mark)
                     for k in range(n_copies):
                         to = n + copies[k, 0] - mark
                         distance = copies[k, 2]

@@ -10,13 +10,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from benchmarks.compare.setting import Setting
 
 
 def _loaded(setting: Setting) -> Any:
     """In host memory, in the type to compute in."""
+    import torch
     from diffusers import UNet2DConditionModel
 
     dtype = getattr(torch, setting.compute)
@@ -33,6 +32,8 @@ def layerwise_casting(setting: Setting) -> Any:
     """Weights on the device in half precision, each layer's cast when it runs."""
     if setting.compute == "float16":
         raise ValueError("weights are computed with in float16 here, so that keeping them in float16 saves nothing")
+    import torch
+
     unet = _loaded(setting)
     unet.enable_layerwise_casting(storage_dtype=torch.float16, compute_dtype=getattr(torch, setting.compute))
     return unet.to(setting.device)
@@ -43,6 +44,7 @@ def layerwise_casting_by_hand(setting: Setting) -> Any:
     itself, norms, is cast once."""
     if setting.compute == "float16":
         raise ValueError("weights are computed with in float16 here, so that keeping them in float16 saves nothing")
+    import torch
     from diffusers import UNet2DConditionModel
 
     unet = UNet2DConditionModel.from_pretrained(setting.model, torch_dtype=torch.float16, low_cpu_mem_usage=True).eval()
@@ -95,6 +97,8 @@ def _accelerator(setting: Setting) -> dict[str, str]:
 
 def group_offload(setting: Setting) -> Any:
     """Groups of layers, by block or by leaf; from host memory or files; with or without a stream."""
+    import torch
+
     stream = bool(setting.options["stream"])
     unet = _loaded(setting)
     unet.enable_group_offload(
@@ -113,6 +117,7 @@ def group_offload(setting: Setting) -> Any:
 def cpu_offload(setting: Setting) -> Any:
     """Layer by layer out of host memory."""
     import accelerate
+    import torch
 
     return accelerate.cpu_offload(_loaded(setting), execution_device=torch.device(setting.device))
 
@@ -120,6 +125,7 @@ def cpu_offload(setting: Setting) -> Any:
 def disk_offload(setting: Setting) -> Any:
     """Layer by layer out of files that are written from the loaded model."""
     import accelerate
+    import torch
 
     unet = _loaded(setting)
     return accelerate.disk_offload(unet, str(setting.scratch), execution_device=torch.device(setting.device))
@@ -128,6 +134,7 @@ def disk_offload(setting: Setting) -> Any:
 def dispatch_to_disk(setting: Setting) -> Any:
     """As `disk_offload`, but the weights go to the files as they are loaded."""
     import accelerate
+    import torch
     from diffusers import UNet2DConditionModel
 
     with accelerate.init_empty_weights():

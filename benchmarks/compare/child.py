@@ -61,15 +61,17 @@ def difference(result: Any, setting: Any) -> float | None:
 
 
 def main() -> int:
-    import torch
-
     from benchmarks.compare import counters, page_cache
     from benchmarks.compare.builders import BUILDERS
-    from benchmarks.compare.inputs import unet_inputs
     from benchmarks.compare.setting import Setting
 
     setting = Setting.from_json(sys.argv[1])
     unet = BUILDERS[setting.builder](setting)
+
+    import torch  # not before: what a runtime imports is part of its time, and when it does is its own affair
+
+    from benchmarks.compare.inputs import unet_inputs
+
     config = json.loads((setting.model / "config.json").read_text("utf-8"))
     dtype = getattr(torch, setting.compute)
     arguments = unet_inputs(config, setting.pixels, setting.batch, setting.device, dtype)

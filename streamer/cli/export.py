@@ -73,7 +73,7 @@ def _require_other_shards(source: Path, output: Path) -> None:
         WeightsFileError: the folder to read has no weights.
     """
     from streamer.convert.shards import is_shard
-    from streamer.models.weights import files_of_folder
+    from streamer.models.weight_files import files_of_folder
 
     place = output.resolve()
     for path in files_of_folder(source) if source.is_dir() else (source,):

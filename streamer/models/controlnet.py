@@ -18,14 +18,15 @@ from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
 from streamer.models.adapter_file import require_no_pickle
 from streamer.models.blocks import find_blocks
-from streamer.models.directory import diffusers_files, read_json
+from streamer.models.directory import read_json
 from streamer.models.hub import HUB_ID, fetch
 from streamer.models.parts import PipelineParts
 from streamer.models.picture_size import PictureSize
 from streamer.models.turns import execution_order, in_order_of_tree
 from streamer.models.unet_inputs import StepShape, unet_inputs
 from streamer.models.vae import pixels_per_latent
-from streamer.models.weights import files_of_folder, open_file
+from streamer.models.weight_files import diffusers_files, files_of_folder
+from streamer.models.weights import open_file
 from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.torch_names import tree_leaves
 from streamer.sources.base import WeightSource

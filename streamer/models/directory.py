@@ -12,10 +12,10 @@ from typing import Any
 from streamer.errors import ModelError
 from streamer.models.hub import HUB_ID, fetch
 from streamer.models.part_weights import PartWeights
+from streamer.models.weight_files import DIFFUSERS_STEM, diffusers_files
 
-_WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": "diffusion_pytorch_model"}
-_UNET_STEM = "diffusion_pytorch_model"
-_STEMS = {**_WEIGHT_STEMS, "unet": _UNET_STEM}
+_WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": DIFFUSERS_STEM}
+_STEMS = {**_WEIGHT_STEMS, "unet": DIFFUSERS_STEM}
 _SMALL_FILES = re.compile(
     r"(model_index|streamer)\.json"
     r"|(scheduler|tokenizer|tokenizer_2)/[\w.-]+\.(json|txt|model)"
@@ -89,22 +89,6 @@ class ModelDirectory:
         if not isinstance(entry, list) or len(entry) != 2:
             raise ModelError(self.name, f"its model_index.json says {entry!a} of {part}.", "Is the model complete?")
         return entry[1] if isinstance(entry[1], str) else None
-
-
-def diffusers_files(folder: Path, stem: str = _UNET_STEM) -> tuple[Path, ...]:
-    """The safetensors files of a part in diffusers' naming, plain ones first choice; empty if there are none.
-
-    Args:
-        folder: of the part.
-        stem: of the files' names.
-    """
-    for variant in (stem, f"{stem}.fp16"):
-        if (folder / f"{variant}.safetensors").is_file():
-            return (folder / f"{variant}.safetensors",)
-        shards = sorted(folder.glob(f"{variant}-[0-9]*-of-[0-9]*.safetensors"))
-        if shards:
-            return tuple(shards)
-    return ()
 
 
 def is_model(name: str | Path) -> bool:

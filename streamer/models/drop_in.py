@@ -1,32 +1,29 @@
-"""For programs that use diffusers: one line changed, the rest as it was."""
+"""For programs that use diffusers: one line changed, the rest as it was.
+
+Importing this loads no library: calling does, while the weights are being read already.
+"""
 
 from __future__ import annotations
 
 import warnings as python_warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import psutil
-import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
 from streamer.errors import SettingError
-from streamer.models.blocks import find_blocks
-from streamer.models.device import choose_device, compute_type, decode_workers
-from streamer.models.directory import is_model
-from streamer.models.host_memory import page_cache_share
-from streamer.models.open import PipelineOptions, open_unet
-from streamer.models.parts import PipelineParts
-from streamer.models.pipeline import load_rest
-from streamer.models.turns import in_order_of_tree
-from streamer.models.unet import stream_unet
-from streamer.models.weights import open_weights
-from streamer.runtime.attach import StreamHandle
-from streamer.runtime.attach import attach as attach_blocks
-from streamer.sources.base import WeightSource
+from streamer.models.head_start import head_start
+from streamer.models.uncollected import uncollected
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import UNet2DConditionModel
+    from torch import nn
+
+    from streamer.models.open import PipelineOptions
+    from streamer.models.parts import PipelineParts
+    from streamer.runtime.attach import StreamHandle
+    from streamer.sources.base import WeightSource
 
 Size = int | str
 """Bytes, or a text such as ``4GB``."""
@@ -77,23 +74,27 @@ def load_unet(
     Raises:
         StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
     """
-    budget = vram_budget if share is None else _shared(share, vram_budget, device)
-    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
-    it = open_unet(options, _silent, _warn, with_rest=False)
-    sharing = None if share is None else share.sharing("another U-Net", it.unet)
-    on_forward = None if sharing is None else sharing.on_forward
-    handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype, on_forward)
-    if sharing is not None:
-        sharing.join(handle, it.unet)
-    it.unet.streaming = handle
-    return it.unet
+    with head_start(weights, model, spill), uncollected():
+        from streamer.models.open import open_unet
+        from streamer.models.unet import stream_unet
+
+        budget = vram_budget if share is None else _shared(share, vram_budget, device)
+        options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
+        it = open_unet(options, _silent, _warn, with_rest=False)
+        sharing = None if share is None else share.sharing("another U-Net", it.unet)
+        on_forward = None if sharing is None else sharing.on_forward
+        handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype, on_forward)
+        if sharing is not None:
+            sharing.join(handle, it.unet)
+        it.unet.streaming = handle
+        return it.unet
 
 
 def load_pipeline(
     model: str | Path | None = None,
     weights: str | Path | None = None,
     *,
-    pipeline_class: Any = StableDiffusionXLPipeline,
+    pipeline_class: Any = None,
     base: str | Path | None = None,
     vram_budget: Size | None = None,
     ram_budget: Size | None = None,
@@ -115,7 +116,7 @@ def load_pipeline(
     Args:
         model: directory in diffusers layout, hub id, or ``demo``; None: what fits the weights.
         weights: of the U-Net, as for `load_unet`; None: the model's own.
-        pipeline_class: of diffusers' SDXL pipelines.
+        pipeline_class: of diffusers' SDXL pipelines; None: ``StableDiffusionXLPipeline``.
         base: safetensors for tensors that the weights don't set; or a whole model, as ``model``.
         vram_budget: most bytes on the device for everything, or a text such as ``4GB``; None: what is free.
         ram_budget: most bytes of host memory for weights between steps; None: as ``streamer gen``.
@@ -132,21 +133,29 @@ def load_pipeline(
     Raises:
         StreamerError: anything that the caller can act on.
     """
-    if not hasattr(pipeline_class, "from_pretrained"):
+    if pipeline_class is not None and not hasattr(pipeline_class, "from_pretrained"):
         raise SettingError(f"{pipeline_class!r} is no class of pipelines.", "Such as StableDiffusionXLImg2ImgPipeline.")
-    budget = vram_budget if share is None else _shared(share, vram_budget, device)
-    options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
-    it = open_unet(options, _silent, _warn)
-    shared = None if share is None else share.share
-    parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
-    try:
-        parts.prepare_for_default_size(it.defaults)
-        pipe = load_rest(it.model, parts.modules | components, it.dtype, pipeline_class)
-    except BaseException:
-        parts.close()
-        raise
-    pipe.streaming = parts
-    return pipe
+    with head_start(weights, model, spill), uncollected():
+        from diffusers import StableDiffusionXLPipeline
+
+        from streamer.models.open import open_unet
+        from streamer.models.parts import PipelineParts
+        from streamer.models.pipeline import load_rest
+
+        budget = vram_budget if share is None else _shared(share, vram_budget, device)
+        options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
+        it = open_unet(options, _silent, _warn)
+        shared = None if share is None else share.share
+        parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
+        try:
+            parts.prepare_for_default_size(it.defaults)
+            of_class = pipeline_class or StableDiffusionXLPipeline
+            pipe = load_rest(it.model, parts.modules | components, it.dtype, of_class)
+        except BaseException:
+            parts.close()
+            raise
+        pipe.streaming = parts
+        return pipe
 
 
 def attach(
@@ -183,6 +192,16 @@ def attach(
     Raises:
         StreamerError: the source doesn't give all parameters, or the budget is too small.
     """
+    import psutil
+    from torch import nn
+
+    from streamer.models.blocks import find_blocks
+    from streamer.models.device import choose_device, compute_type, decode_workers
+    from streamer.models.host_memory import page_cache_share
+    from streamer.models.turns import in_order_of_tree
+    from streamer.models.weights import open_weights
+    from streamer.runtime.attach import attach as attach_blocks
+
     if not isinstance(module, nn.Module):
         raise SettingError(f"A {type(module).__name__} has no weights to stream.", "Give a torch module.")
     where = choose_device(device)
@@ -229,6 +248,8 @@ def _shared(share: PipelineParts, vram_budget: Size | None, device: str) -> int:
             "Both share and vram_budget are given: what shares another pipeline's budget has none of its own.",
             "Leave vram_budget out, or set the budget of both: pipe.streaming.share.nbytes = ...",
         )
+    from streamer.models.device import choose_device
+
     if choose_device(device) != share.device:
         raise SettingError(
             f"The budget to be shared is of {share.device}, and this would compute on {choose_device(device)}.",
@@ -250,6 +271,9 @@ def _options(
     strict: bool,
     spill: str | Path | None,
 ) -> PipelineOptions:
+    from streamer.models.directory import is_model
+    from streamer.models.open import PipelineOptions
+
     if dtype is not None and not dtype.is_floating_point:
         raise SettingError(f"Nothing is computed in {dtype}.", "Use torch.float16, bfloat16 or float32.")
     if base is not None and is_model(base):

@@ -13,11 +13,12 @@ from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
 from streamer.models.blocks import find_blocks
 from streamer.models.config_faults import CONFIG_FAULTS
-from streamer.models.directory import diffusers_files, read_json
+from streamer.models.directory import read_json
 from streamer.models.part_weights import PartWeights, open_part
 from streamer.models.parts import PipelineParts
 from streamer.models.picture_size import PictureSize
 from streamer.models.turns import in_order_of_tree
+from streamer.models.weight_files import diffusers_files
 from streamer.runtime.torch_names import own_buffers
 
 _NAME = "the image encoder"

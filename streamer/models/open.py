@@ -23,7 +23,8 @@ from streamer.models.host_memory import HostMemory, default_host_memory, page_ca
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
 from streamer.models.unet import empty_unet, expected_tensors
-from streamer.models.weights import files_of_folder, open_file, open_weights
+from streamer.models.weight_files import files_of_folder
+from streamer.models.weights import open_file, open_weights
 from streamer.sources.base import WeightSource
 from streamer.sources.original_layout import unet_places
 from streamer.tiers.device_memory import taken_nbytes

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from streamer.config import ReadMethod
-from streamer.errors import WeightsFileError
-from streamer.models.directory import diffusers_files
+from streamer.models.weight_files import files_of_folder
 from streamer.sources.base import WeightSource
 from streamer.sources.fit import Fit, compare, require, require_real_numbers
 from streamer.sources.layered import LayeredSource
@@ -80,23 +79,6 @@ def open_file(path: Path, io: ReadMethod) -> WeightSource:
     if _looks_like_safetensors(path):
         return SafetensorsSource([path], io)
     return Lzr2Source(path, io)
-
-
-def files_of_folder(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files of one set of weights: where there are several sets, as in a U-Net's folder, the plain one.
-
-    Args:
-        folder: that may hold one file, shards, or both a plain and a half-precision set in diffusers' naming.
-
-    Raises:
-        WeightsFileError: there is none.
-    """
-    files = diffusers_files(folder) or tuple(sorted(folder.glob("*.safetensors")))
-    if not files:
-        raise WeightsFileError(
-            str(folder), "a directory without safetensors files", "Give a file, or the unet folder of a model."
-        )
-    return files
 
 
 def _in_diffusers_layout(source: WeightSource, expected: Collection[str]) -> WeightSource:

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 import lzr2
 from streamer.cli.app import main
 from streamer.models.demo import demo_directory
+from streamer.sources.read_ahead import ReadAhead
 
 FAST = ["--steps", "2", "--seed", "1", "--device", "cpu"]
 
@@ -87,6 +88,18 @@ def test_the_file_is_the_same_byte_for_byte_whatever_the_budget(run, tmp_path):
     }.items():
         assert run("gen", "star", *FAST, *more, "-q", "-o", f"{name}.png").returncode == 0
     assert len({(tmp_path / f"{name}.png").read_bytes() for name in "123"}) == 1
+
+
+def test_weights_are_being_read_while_libraries_are_loaded_and_not_while_pictures_are_drawn(
+    run, tmp_path, demo_lzr2, monkeypatch
+):
+    events = []
+    monkeypatch.setattr(ReadAhead, "__enter__", lambda ahead: events.append(ahead._paths))
+    monkeypatch.setattr(ReadAhead, "close", lambda ahead: events.append("end"))
+    monkeypatch.setattr("streamer.cli.gen.load_libraries", lambda bars: events.append("libraries"))
+    monkeypatch.setattr("streamer.cli.gen.draw_all", lambda *_: events.append("drawing"))
+    assert run("gen", "star", *FAST, "-q", "--weights", str(demo_lzr2)).returncode == 0
+    assert events == [(demo_lzr2,), "libraries", "end", "drawing"]
 
 
 def test_several_pictures_and_one_line_of_json(run, tmp_path):
