@@ -23,9 +23,9 @@ LENGTH, ONE, _TWO = _u32(63), _u32(64), _u32(128)
 
 
 @compiled
-def make_table(lengths: Array, n: Any, bits: int, table: Array, counts: Array, symbols: Array) -> bool:
+def make_table(lengths: Array, n: Any, bits: Any, table: Array, counts: Array, symbols: Array) -> bool:
     """A canonical code as a look-up table; False unless it is complete (or empty). `long_code` finds longer codes."""
-    for k in range(len(counts)):
+    for k in range(len(counts)):  # by loops, as in `inflate_blocks`
         counts[k] = 0
     for s in range(n):
         counts[lengths[s]] += 1

@@ -48,8 +48,8 @@ _BLOCKS_ALLOWED, _LEAST_A_BLOCK = 16, 512  # coded blocks at first, and bytes fo
 _TOO_MANY = 48  # one match among so many bytes: zlib is as fast
 
 
-# Slices are assigned by loops, and constants made int64: for the error of slices that don't fit numba compiles a fifth
-# of all that a first start compiles, and a function again for each constant that it is called with.
+# Slices are assigned by loops and constants made int64: for the error text of slices that don't fit numba compiles its
+# string functions, a fifth of all that a first start compiles, and a function again for each constant it is given.
 
 
 @compiled

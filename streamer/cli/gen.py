@@ -6,6 +6,7 @@ import io as io_module
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import typer
@@ -123,29 +124,30 @@ def gen(
             typer.echo(str(path))
 
     notify("Loading ...")
-    with head_start(weights, model, spill):
-        load_libraries(bars=console.is_terminal and not quiet)
-        from streamer.models.open import PipelineOptions, open_pipeline
+    with ExitStack() as opened:
+        with head_start(weights, model, base, spill):
+            load_libraries(bars=console.is_terminal and not quiet)
+            from streamer.models.open import PipelineOptions, open_pipeline
 
-        wishes.check(prompts, seed, count)
+            wishes.check(prompts, seed, count)
 
-        options = PipelineOptions(
-            weights=weights,
-            model=model,
-            base=base,
-            vram_budget_nbytes=vram,
-            ram_budget_nbytes=ram,
-            device=device,
-            scheduler=scheduler,
-            strict=strict,
-            workers=threads if prefetch else 0,
-            io=io.value,
-            vae_tile=_tile(vae_tile),
-            spill_dir=spill,
-            extras=conditions.extras(),
-        )
-        opened = open_pipeline(options, notify, warnings.tell)
-    with opened as pipeline, traced(pipeline.handle, trace):
+            options = PipelineOptions(
+                weights=weights,
+                model=model,
+                base=base,
+                vram_budget_nbytes=vram,
+                ram_budget_nbytes=ram,
+                device=device,
+                scheduler=scheduler,
+                strict=strict,
+                workers=threads if prefetch else 0,
+                io=io.value,
+                vae_tile=_tile(vae_tile),
+                spill_dir=spill,
+                extras=conditions.extras(),
+            )
+            pipeline = opened.enter_context(open_pipeline(options, notify, warnings.tell))
+        opened.enter_context(traced(pipeline.handle, trace))
         drawing = Drawing(pipeline, wishes, names, console, quiet=quiet, warnings=warnings)
         manifest = Manifest(names.folder, warnings.tell) if prompts_file is not None else None
         draw_all(drawing, jobs(prompts, seed, count, any_seed=manifest is not None), manifest, show)

@@ -1,6 +1,7 @@
 """For programs that use diffusers: one line changed, the rest as it was.
 
-Importing this loads no library: calling does, while the weights are being read already.
+Importing this loads none of the large libraries. `load_unet` and `load_pipeline` do when they are called, while the
+weights are being read already.
 """
 
 from __future__ import annotations
@@ -74,9 +75,10 @@ def load_unet(
     Raises:
         StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
     """
-    with head_start(weights, model, spill), uncollected():
-        from streamer.models.open import open_unet
-        from streamer.models.unet import stream_unet
+    with head_start(weights, model, base, spill):
+        with uncollected():
+            from streamer.models.open import open_unet
+            from streamer.models.unet import stream_unet
 
         budget = vram_budget if share is None else _shared(share, vram_budget, device)
         options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
@@ -135,12 +137,13 @@ def load_pipeline(
     """
     if pipeline_class is not None and not hasattr(pipeline_class, "from_pretrained"):
         raise SettingError(f"{pipeline_class!r} is no class of pipelines.", "Such as StableDiffusionXLImg2ImgPipeline.")
-    with head_start(weights, model, spill), uncollected():
-        from diffusers import StableDiffusionXLPipeline
+    with head_start(weights, model, base, spill):
+        with uncollected():
+            from diffusers import StableDiffusionXLPipeline
 
-        from streamer.models.open import open_unet
-        from streamer.models.parts import PipelineParts
-        from streamer.models.pipeline import load_rest
+            from streamer.models.open import open_unet
+            from streamer.models.parts import PipelineParts
+            from streamer.models.pipeline import load_rest
 
         budget = vram_budget if share is None else _shared(share, vram_budget, device)
         options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
@@ -149,7 +152,7 @@ def load_pipeline(
         parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
         try:
             parts.prepare_for_default_size(it.defaults)
-            of_class = pipeline_class or StableDiffusionXLPipeline
+            of_class = StableDiffusionXLPipeline if pipeline_class is None else pipeline_class
             pipe = load_rest(it.model, parts.modules | components, it.dtype, of_class)
         except BaseException:
             parts.close()

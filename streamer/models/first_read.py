@@ -8,6 +8,7 @@ import torch
 
 from streamer.config import StreamSettings
 from streamer.models.patience import told_if_slow
+from streamer.models.uncollected import uncollected
 from streamer.runtime.keeping import may_keep
 from streamer.sources.base import WeightSource
 from streamer.sources.cast import copy_cast
@@ -30,12 +31,12 @@ def compile_decoders(
         keys: of those that will be read.
         settings: say which of them may be kept in host memory.
         dtype: that they will be wanted in.
-        notify: told a line if it takes long, as it does on a machine's first run (ten seconds and more); else never.
+        notify: told a line if it takes long, as it does on a machine's first run (about ten seconds); else never.
 
     Raises:
         StreamerError: a tensor can't be read.
     """
-    with told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
+    with uncollected(), told_if_slow(notify, "Compiling the decoder for this processor (once) ..."):
         from lzr2.past_caches import WORTH_NBYTES  # with the compiler, for which the program shouldn't wait earlier
 
         for key in one_of_each(source, keys, WORTH_NBYTES // dtype.itemsize):

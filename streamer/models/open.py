@@ -22,6 +22,7 @@ from streamer.models.first_read import compile_decoders
 from streamer.models.host_memory import HostMemory, default_host_memory, page_cache_share
 from streamer.models.pipeline import StreamedPipeline, load_pipeline
 from streamer.models.sdxl import sdxl_directory
+from streamer.models.uncollected import uncollected
 from streamer.models.unet import empty_unet, expected_tensors
 from streamer.models.weight_files import files_of_folder
 from streamer.models.weights import open_file, open_weights
@@ -149,7 +150,8 @@ def open_unet(
     dtype = options.dtype or compute_type(device)
     warn = warn if warn is not None else notify
     model, weights = _choose_model(options, notify, warn, with_rest)
-    unet = _empty_unet(model)
+    with uncollected():
+        unet = _empty_unet(model)
     source = open_weights(
         weights,
         _base_files(options.base, model),

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 def uncollected() -> Iterator[None]:
     """Within it Python doesn't look for garbage in cycles; afterwards it does again, if it did before.
 
-    For importing libraries and building models: that makes hundreds of thousands of objects and next to no garbage, and
-    looking for some is a quarter of the time. May be nested. It is of the whole process: where two threads do this at
-    once, the first to end it may end it for both.
+    For a few seconds of importing libraries, building models and compiling: that makes hundreds of thousands of objects
+    and little garbage, and looking for some is a quarter of the time. May be nested. It is of the whole process, so not
+    for anything that may wait; where two threads do this at once, the first to end it may end it for both.
     """
     looks = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if looks:

@@ -11,9 +11,9 @@ import streamer
 from streamer.runtime.attach import StreamHandle
 
 LATE = """
-import gc, sys
-import streamer
-from streamer.sources.read_ahead import ReadAhead
+import gc, sys, threading
+import streamer, streamer.errors
+from streamer.tiers.read_ahead import ReadAhead
 
 large = {"torch", "diffusers", "numpy", "numba"}
 print(*large & set(sys.modules))
@@ -23,19 +23,27 @@ def enter(self, begin=ReadAhead.__enter__):
     return begin(self)
 
 ReadAhead.__enter__ = enter
+import streamer.models.head_start
+streamer.models.head_start.processors = lambda: 2
 counts = gc.get_stats()[2]["collections"]
 unet = streamer.load_unet(sys.argv[1], device="cpu")
 print("diffusers" in sys.modules, gc.get_stats()[2]["collections"] - counts, gc.isenabled())
 unet.streaming.close()
+try:
+    streamer.load_pipeline(weights=sys.argv[1], device="cpu", vram_budget=1)
+except streamer.errors.BudgetError:
+    print(gc.isenabled(), *[thread.name for thread in threading.enumerate() if "ahead" in thread.name])
 """
 
 
 def test_libraries_are_loaded_by_a_call_with_the_weights_being_read_and_no_garbage_looked_for(demo_lzr2):
     command = [sys.executable, "-c", LATE, str(demo_lzr2)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    at_first, when_reading, loaded = done.stdout.splitlines()
+    at_first, when_reading, loaded, again, after_an_error = done.stdout.splitlines()
     assert at_first == ""
     assert when_reading == demo_lzr2.name
+    assert again.endswith(demo_lzr2.name)
+    assert after_an_error == "True"
     libraries, collections, looks = loaded.split()
     assert (libraries, looks) == ("True", "True")
     assert int(collections) <= 2  # what is imported may call for one itself; else there are several

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 import lzr2
 from streamer.cli.app import main
 from streamer.models.demo import demo_directory
-from streamer.sources.read_ahead import ReadAhead
+from streamer.tiers.read_ahead import ReadAhead
 
 FAST = ["--steps", "2", "--seed", "1", "--device", "cpu"]
 
@@ -94,6 +94,7 @@ def test_weights_are_being_read_while_libraries_are_loaded_and_not_while_picture
     run, tmp_path, demo_lzr2, monkeypatch
 ):
     events = []
+    monkeypatch.setattr("streamer.models.head_start.processors", lambda: 2)
     monkeypatch.setattr(ReadAhead, "__enter__", lambda ahead: events.append(ahead._paths))
     monkeypatch.setattr(ReadAhead, "close", lambda ahead: events.append("end"))
     monkeypatch.setattr("streamer.cli.gen.load_libraries", lambda bars: events.append("libraries"))

@@ -1,11 +1,17 @@
-"""Brings files into the system's page cache while a program does something else."""
+"""The hop from storage into the system's page cache, made while a program does something else."""
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+
+JOIN_SECONDS = 1.5
+"""Longest that closing waits; the reading ends after the piece that it is at."""
 
 _PIECE_NBYTES = 8 << 20  # larger than what storage delivers at once: each piece is one wait for Python's lock
 
@@ -19,6 +25,9 @@ class ReadAhead:
     Args:
         paths: of regular files, in the order in which they are read; others are passed over.
         most_nbytes: to read, of all files together.
+
+    Attributes:
+        read_nbytes: so far.
     """
 
     def __init__(self, paths: Sequence[Path], most_nbytes: int) -> None:
@@ -29,13 +38,20 @@ class ReadAhead:
         self.read_nbytes = 0
 
     def close(self) -> None:
-        """Ends the reading and waits for it: at most for one piece. Further calls do nothing."""
+        """Ends the reading, and waits for that unless storage doesn't answer. Further calls do nothing."""
         self._stopped.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._thread.ident is None:
+            return
+        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            warnings.warn(
+                f"{self._thread.name}: still reading after {JOIN_SECONDS} s; the storage doesn't answer.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def wait(self) -> None:
-        """Returns when all has been read that will be."""
+        """Returns when all has been read that will be. Once this is open."""
         self._thread.join()
 
     def __enter__(self) -> ReadAhead:
@@ -48,20 +64,25 @@ class ReadAhead:
         self.close()
 
     def _run(self) -> None:
-        buffer = memoryview(bytearray(_PIECE_NBYTES))
         for path in self._paths:
             try:
-                self._read(path, buffer)
+                self._read(path)
             except (OSError, ValueError):  # a name that can't be one is the latter
                 continue  # told by whoever opens it
 
-    def _read(self, path: Path, buffer: memoryview) -> None:
-        if not path.is_file():  # a pipe or a device may never end
-            return
-        with path.open("rb", buffering=0) as file:
+    def _read(self, path: Path) -> None:
+        with open(path, "rb", buffering=0, opener=_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return
+            buffer = memoryview(bytearray(_PIECE_NBYTES))
             while self._left > 0 and not self._stopped.is_set():
                 n = file.readinto(buffer[: min(len(buffer), self._left)])
                 if not n:
                     return
                 self._left -= n
                 self.read_nbytes += n
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opening a pipe doesn't wait for a writer."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamer.bench.page_residency import drop, resident_share
-from streamer.sources.read_ahead import ReadAhead
+from streamer.tiers.read_ahead import ReadAhead
 
 MB = 1 << 20
 PLENTY = 1 << 40
@@ -60,11 +60,14 @@ def test_what_cannot_be_read_is_passed_over(tmp_path):
 def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with ReadAhead([tmp_path / "pipe"], PLENTY) as ahead:
-        ahead._thread.join(10)
-        assert not ahead._thread.is_alive()
+        waiting = threading.Thread(target=ahead.wait, daemon=True)
+        waiting.start()
+        waiting.join(10)
+        assert not waiting.is_alive()
     assert ahead.read_nbytes == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a file that is made longer is written")
 def test_closing_ends_the_reading_and_the_thread_also_after_an_error(tmp_path):
     large = tmp_path / "large"
     with large.open("wb") as file:
@@ -83,6 +86,17 @@ def test_closing_ends_the_reading_and_the_thread_also_after_an_error(tmp_path):
     assert not threads()
     assert ahead.read_nbytes < 1 << 38
     ahead.close()
+
+
+def test_storage_that_does_not_answer_is_told_of_and_not_waited_for(tmp_path, monkeypatch):
+    answers = threading.Event()
+    monkeypatch.setattr(ReadAhead, "_read", lambda *_: answers.wait(60))
+    monkeypatch.setattr("streamer.tiers.read_ahead.JOIN_SECONDS", 0.01)
+    ahead = ReadAhead([tmp_path], PLENTY).__enter__()
+    with pytest.warns(RuntimeWarning, match="the storage doesn't answer"):
+        ahead.close()
+    answers.set()
+    ahead.wait()
 
 
 def test_what_was_never_begun_can_be_closed(tmp_path):
