@@ -28,7 +28,8 @@ def head_start(weights: Name, model: Name = None, base: Name = None, spill: Name
         weights: file, or folder of safetensors; None: the base, else the model's own.
         model: directory in diffusers layout; anything else has no weights of its own on this machine, as far as known.
         base: file or folder of safetensors, or a whole model.
-        spill: folder for decoded weights: if there are some, most of the weight file won't be read.
+        spill: folder for decoded weights: if there are some, of whatever file, they are taken for this one's, of which
+            then little will be read.
     """
     needless = processors() < 2 or (spill is not None and _has_decoded(Path(spill)))
     paths = () if needless else _files(weights, model, base)

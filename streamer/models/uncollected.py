@@ -13,7 +13,7 @@ def uncollected() -> Iterator[None]:
 
     For a few seconds of importing libraries, building models and compiling: that makes hundreds of thousands of objects
     and little garbage, and looking for some is a quarter of the time. May be nested. It is of the whole process, so not
-    for anything that may wait; where two threads do this at once, the first to end it may end it for both.
+    around a download; where two threads do this at once, the first to end it may end it for both.
     """
     looks = gc.isenabled()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -38,17 +37,10 @@ class ReadAhead:
         self.read_nbytes = 0
 
     def close(self) -> None:
-        """Ends the reading, and waits for that unless storage doesn't answer. Further calls do nothing."""
+        """Ends the reading and waits for that, but not for slow storage: then it ends by itself. May be repeated."""
         self._stopped.set()
-        if self._thread.ident is None:
-            return
-        self._thread.join(JOIN_SECONDS)
-        if self._thread.is_alive():
-            warnings.warn(
-                f"{self._thread.name}: still reading after {JOIN_SECONDS} s; the storage doesn't answer.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        if self._thread.ident is not None:
+            self._thread.join(JOIN_SECONDS)
 
     def wait(self) -> None:
         """Returns when all has been read that will be. Once this is open."""

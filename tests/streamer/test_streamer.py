@@ -11,7 +11,7 @@ import streamer
 from streamer.runtime.attach import StreamHandle
 
 LATE = """
-import gc, sys, threading
+import gc, sys
 import streamer, streamer.errors
 from streamer.tiers.read_ahead import ReadAhead
 
@@ -22,7 +22,12 @@ def enter(self, begin=ReadAhead.__enter__):
     print(*large & set(sys.modules), self._paths[0].name)
     return begin(self)
 
+def close(self, end=ReadAhead.close):
+    end(self)
+    print("closed", self._thread.is_alive())
+
 ReadAhead.__enter__ = enter
+ReadAhead.close = close
 import streamer.models.head_start
 streamer.models.head_start.processors = lambda: 2
 counts = gc.get_stats()[2]["collections"]
@@ -32,17 +37,18 @@ unet.streaming.close()
 try:
     streamer.load_pipeline(weights=sys.argv[1], device="cpu", vram_budget=1)
 except streamer.errors.BudgetError:
-    print(gc.isenabled(), *[thread.name for thread in threading.enumerate() if "ahead" in thread.name])
+    print(gc.isenabled())
 """
 
 
 def test_libraries_are_loaded_by_a_call_with_the_weights_being_read_and_no_garbage_looked_for(demo_lzr2):
     command = [sys.executable, "-c", LATE, str(demo_lzr2)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    at_first, when_reading, loaded, again, after_an_error = done.stdout.splitlines()
+    at_first, when_reading, closed, loaded, again, closed_again, after_an_error = done.stdout.splitlines()
     assert at_first == ""
     assert when_reading == demo_lzr2.name
     assert again.endswith(demo_lzr2.name)
+    assert closed == closed_again == "closed False"
     assert after_an_error == "True"
     libraries, collections, looks = loaded.split()
     assert (libraries, looks) == ("True", "True")
