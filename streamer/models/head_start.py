@@ -16,13 +16,13 @@ Name = str | Path | None
 
 
 def head_start(weights: Name, model: Name = None, base: Name = None, spill: Name = None) -> ReadAhead:
-    """While it is open, the U-Net's weights come into the system's page cache; a context manager, without any library.
+    """While it is open, the U-Net's weights come into the system's page cache; a context manager.
 
-    For the time in which libraries are imported and a model is opened, not for drawing. It reads from the file's
-    beginning, and no more than half of the memory that is free: the page cache gives that back when anything needs it.
-    (A single-file checkpoint begins with its other parts.) What can't be found or read is passed over: opening it tells
-    why. With one processor nothing is read: importing wants it itself. The arguments are those of `load_unet` and
-    ``streamer gen``.
+    Made without any large library: it is for the time in which these are imported and a model is opened. It reads from
+    the file's beginning, and no more than half of the memory that is free: the page cache gives that back when anything
+    needs it. (A single-file checkpoint begins with its other parts.) What can't be found or read is passed over:
+    opening it tells why. With one processor nothing is read: importing wants it itself. The arguments are those of
+    `load_unet` and ``streamer gen``.
 
     Args:
         weights: file, or folder of safetensors; None: the base, else the model's own.
