@@ -1,8 +1,9 @@
-"""How many processors there are to use."""
+"""How many processors there are to use, and how threads that wait leave them to others."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 
 def processors() -> int:
@@ -13,3 +14,13 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def wait_without_spinning() -> None:
+    """Threads of torch that have nothing to do give up their processor soon, which others of this process want.
+
+    With GNU's OpenMP, as torch has it on Linux, and only if torch isn't loaded yet: it looks at the environment once.
+    What the environment says already holds. Source: ``GOMP_SPINCOUNT``, libgomp's manual.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")

@@ -7,6 +7,7 @@ import os
 import warnings
 
 from streamer.models.uncollected import uncollected
+from streamer.processors import wait_without_spinning
 
 
 def load_libraries(*, bars: bool) -> None:
@@ -17,8 +18,7 @@ def load_libraries(*, bars: bool) -> None:
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    # Two threads that compute at once spin for each other's cores otherwise, which makes both several times slower.
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    wait_without_spinning()
     warnings.filterwarnings("ignore", category=FutureWarning)
     # Older versions of torch say so while they are imported where there is no GPU.
     warnings.filterwarnings("ignore", message="User provided device_type of 'cuda'", category=UserWarning)

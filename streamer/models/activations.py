@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,10 +32,17 @@ class ActivationMeter:
         make_twin: gives the copy, in the type that is computed in, when it is first needed.
         structure: of the module, told anew for each forward: where it has changed (an adapter was loaded, attention is
             computed by something else), another copy is made.
+        name: of the module, for a warning.
     """
 
-    def __init__(self, make_twin: Callable[[], nn.Module], structure: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        make_twin: Callable[[], nn.Module],
+        structure: Callable[[], object] = lambda: None,
+        name: str = "the module",
+    ) -> None:
         self._make_twin = make_twin
+        self._name = name
         self._structure = structure
         self._copied: object = None  # the structure that the twin has
         self._twin: nn.Module | None = None
@@ -46,7 +54,7 @@ class ActivationMeter:
         """Bytes for a forward with tensors of these shapes; their values don't matter.
 
         Arguments with which the copy can't be run (it would have to know values) are taken to need what the most
-        expensive ones before needed.
+        expensive ones before needed; a `UserWarning` tells where there were none before.
         """
         shapes = (leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
         kind = tuple(sorted(tuple(shape) for shape in shapes if shape))  # however they are passed
@@ -67,7 +75,15 @@ class ActivationMeter:
             if self._twin is None:
                 self._twin = self._make_twin()
             return int(_peak_nbytes(self._twin, *shapes) * _MARGIN)
-        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError):
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError) as error:
+            if not self._most:
+                reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+                warnings.warn(
+                    f"What {self._name} needs beside its weights can't be calculated ({reason}): "
+                    "the budget holds for its weights alone. Leave some room, with a smaller budget.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             return self._most
 
 

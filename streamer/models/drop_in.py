@@ -15,6 +15,7 @@ from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
 from streamer.errors import SettingError
 from streamer.models.head_start import head_start
 from streamer.models.uncollected import uncollected
+from streamer.processors import wait_without_spinning
 
 if TYPE_CHECKING:
     import torch
@@ -76,6 +77,7 @@ def load_unet(
         StreamerError: anything that the caller can act on: no such file, weights that don't fit, a budget too small.
     """
     with head_start(weights, model, base, spill):
+        wait_without_spinning()
         with uncollected():
             from streamer.models.open import open_unet
             from streamer.models.unet import stream_unet
@@ -138,6 +140,7 @@ def load_pipeline(
     if pipeline_class is not None and not hasattr(pipeline_class, "from_pretrained"):
         raise SettingError(f"{pipeline_class!r} is no class of pipelines.", "Such as StableDiffusionXLImg2ImgPipeline.")
     with head_start(weights, model, base, spill):
+        wait_without_spinning()
         with uncollected():
             from diffusers import StableDiffusionXLPipeline
 

@@ -38,7 +38,7 @@ class Sharing:
         measured: Callable[[], None],
     ) -> None:
         self.name = name
-        self.activations = ActivationMeter(partial(twin_of, module), self._structure)
+        self.activations = ActivationMeter(partial(twin_of, module), self._structure, name)
         self._module = module
         self._handle: StreamHandle | None = None
         self._share = share

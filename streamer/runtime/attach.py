@@ -31,6 +31,7 @@ from streamer.runtime.state_dict import StateDict
 from streamer.runtime.stats import StreamStats
 from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
+from streamer.tiers.freed_memory import give_freed_back, keep_freed_memory
 
 _HANDLE = "_stream_handle"
 """In a streamed module's own attributes."""
@@ -137,6 +138,7 @@ class StreamHandle:
     def suspend(self) -> None:
         """Lets go of all memory on the device until the next forward. Not while one runs."""
         self._engine.suspend()
+        give_freed_back()
 
     @property
     def held_nbytes(self) -> int:
@@ -180,6 +182,7 @@ class StreamHandle:
             place.parameter.data = values
         self._source.close()
         self._is_closed = self._is_detached = True
+        give_freed_back()
 
     def leave(self) -> None:
         """The module runs without hooks again, with whatever its parameters hold. Once this is closed."""
@@ -243,6 +246,7 @@ class StreamHandle:
         self._in_memory.close()
         self._engine.close()
         self._source.close()
+        give_freed_back()
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""
@@ -315,6 +319,8 @@ def attach(
     """
     engine: Engine | None = None
     try:
+        if device.type == "cpu":
+            keep_freed_memory()
         _require_free(root)
         require_unmerged(root)
         packed = source if settings.decodes_on(device.type) else None

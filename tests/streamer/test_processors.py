@@ -25,3 +25,18 @@ def test_where_the_system_does_not_tell_all_count(monkeypatch):
     for known, counted in ((None, 1), (6, 6)):
         monkeypatch.setattr(os, "cpu_count", lambda n=known: n)
         assert processors() == counted
+
+
+WAITING = "import os, sys; from streamer.processors import wait_without_spinning as w; {before}; w(); print({told})"
+
+
+def spinning(before: str = "pass", **variables: str) -> str:
+    code = WAITING.format(before=before, told="os.environ.get('GOMP_SPINCOUNT')")
+    clean = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    return subprocess.check_output([sys.executable, "-c", code], env=clean | variables, text=True).strip()
+
+
+def test_waiting_threads_give_up_soon_unless_told_otherwise_or_too_late():
+    assert spinning() == "5000"
+    assert spinning(GOMP_SPINCOUNT="7") == "7"
+    assert spinning(before="sys.modules['torch'] = sys") == "None"

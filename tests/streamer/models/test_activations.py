@@ -88,8 +88,10 @@ def test_when_the_structure_changes_another_copy_is_made():
     assert meter((torch.zeros(1, 8),), {"adapter": torch.zeros(1)}) == first  # the most so far
 
 
-def test_a_module_that_cannot_be_copied_is_taken_to_need_nothing_known():
+def test_a_module_that_cannot_be_copied_is_taken_to_need_nothing_and_that_is_told():
     def impossible() -> nn.Module:
         raise TypeError("no copies of this")
 
-    assert ActivationMeter(impossible)((torch.zeros(1, 8),), {}) == 0
+    meter = ActivationMeter(impossible, name="the Chain")
+    with pytest.warns(UserWarning, match=r"What the Chain needs .*TypeError: no copies of this.*weights alone"):
+        assert meter((torch.zeros(1, 8),), {}) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 
@@ -11,6 +12,7 @@ from streamer.models.uncollected import uncollected
 
 @pytest.fixture(autouse=True)
 def looking():
+    gc.unfreeze()  # what commands that ran before in this process froze
     yield
     gc.enable()
 
@@ -44,3 +46,42 @@ def test_an_error_ends_it_too():
     with pytest.raises(KeyError), uncollected():
         raise KeyError
     assert gc.isenabled()
+
+
+class Node:
+    """One half of a cycle."""
+
+    other: Node
+
+
+def cycle() -> weakref.ref[Node]:
+    one, two = Node(), Node()
+    one.other, two.other = two, one
+    return weakref.ref(one)
+
+
+def test_what_was_garbage_before_is_collected_first_and_what_was_made_is_long_lived():
+    gc.collect()
+    before = cycle()
+    with uncollected():
+        assert before() is None
+        within = cycle()
+        kept = Node()
+    assert within() is not None
+    gc.collect(1)
+    assert within() is not None
+    assert any(each is kept for each in gc.get_objects(generation=2))
+    gc.collect()
+    assert within() is None
+
+
+def test_what_a_program_froze_stays_frozen():
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with uncollected():
+            kept = Node()
+        assert gc.get_freeze_count() == frozen
+        assert not any(each is kept for each in gc.get_objects(generation=2))
+    finally:
+        gc.unfreeze()
