@@ -20,7 +20,7 @@ def wait_without_spinning() -> None:
     """Threads of torch that have nothing to do give up their processor soon, which others of this process want.
 
     With GNU's OpenMP, as torch has it on Linux, and only if torch isn't loaded yet: it looks at the environment once.
-    What the environment says already holds. Source: ``GOMP_SPINCOUNT``, libgomp's manual.
+    What the environment says about it already holds. Source: ``GOMP_SPINCOUNT``, ``OMP_WAIT_POLICY``, libgomp's manual.
     """
-    if "torch" not in sys.modules:
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")

@@ -79,7 +79,7 @@ class ActivationMeter:
             if not self._most:
                 reason = f"{type(error).__name__}: {error}".partition("\n")[0]
                 warnings.warn(
-                    f"What {self._name} needs beside its weights can't be calculated ({reason}): "
+                    f"What {self._name} needs for such arguments beside its weights can't be calculated ({reason}): "
                     "the budget holds for its weights alone. Leave some room, with a smaller budget.",
                     UserWarning,
                     stacklevel=2,

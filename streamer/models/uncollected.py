@@ -12,9 +12,9 @@ def uncollected() -> Iterator[None]:
     """Within it Python doesn't look for garbage in cycles; afterwards it does again, if it did before.
 
     For a few seconds of importing libraries, building models and compiling: that makes hundreds of thousands of objects
-    and little garbage, and looking for some is a quarter of the time. What was made is taken for long-lived: the next
-    looks, which are for what is young, pass over it. May be nested. It is of the whole process, so not around a
-    download; where two threads do this at once, the first to end it may end it for both.
+    and little garbage, and looking for some is a quarter of the time. All that there is then is taken for long-lived,
+    unless the program froze something: looks at what is young pass over it. May be nested. It is of the whole process,
+    so not around a download; where two threads do this at once, the first to end it may end it for both.
     """
     looks = gc.isenabled()
     try:
@@ -23,8 +23,10 @@ def uncollected() -> Iterator[None]:
             gc.disable()
         yield
     finally:
-        if looks:
-            if not gc.get_freeze_count():  # else this would thaw what the program froze
+        try:
+            if looks and not gc.get_freeze_count():  # else this would thaw what the program froze
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
-            gc.enable()
+        finally:
+            if looks:
+                gc.enable()

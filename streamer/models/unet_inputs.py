@@ -60,4 +60,5 @@ def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepS
         dtype: to compute in.
         shape: of the latent.
     """
-    return ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype))((), unet_inputs(config, dtype, shape))
+    meter = ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype), name="the U-Net")
+    return meter((), unet_inputs(config, dtype, shape))

@@ -31,7 +31,7 @@ from streamer.runtime.state_dict import StateDict
 from streamer.runtime.stats import StreamStats
 from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
-from streamer.tiers.freed_memory import give_freed_back, keep_freed_memory
+from streamer.tiers.freed_memory import keep_freed_memory
 
 _HANDLE = "_stream_handle"
 """In a streamed module's own attributes."""
@@ -138,7 +138,6 @@ class StreamHandle:
     def suspend(self) -> None:
         """Lets go of all memory on the device until the next forward. Not while one runs."""
         self._engine.suspend()
-        give_freed_back()
 
     @property
     def held_nbytes(self) -> int:
@@ -182,7 +181,6 @@ class StreamHandle:
             place.parameter.data = values
         self._source.close()
         self._is_closed = self._is_detached = True
-        give_freed_back()
 
     def leave(self) -> None:
         """The module runs without hooks again, with whatever its parameters hold. Once this is closed."""
@@ -246,7 +244,6 @@ class StreamHandle:
         self._in_memory.close()
         self._engine.close()
         self._source.close()
-        give_freed_back()
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""
@@ -319,8 +316,6 @@ def attach(
     """
     engine: Engine | None = None
     try:
-        if device.type == "cpu":
-            keep_freed_memory()
         _require_free(root)
         require_unmerged(root)
         packed = source if settings.decodes_on(device.type) else None
@@ -333,6 +328,8 @@ def attach(
             plan = make_plan(planned(blocks), order, for_weights)
         except BudgetError as error:
             raise with_reserved(error, in_memory.nbytes) from None
+        if device.type == "cpu":
+            keep_freed_memory()
         settings = replace(settings, vram_budget_nbytes=max(1, for_weights))
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
         budget = WholeBudget(engine, in_memory)

@@ -32,11 +32,12 @@ WAITING = "import os, sys; from streamer.processors import wait_without_spinning
 
 def spinning(before: str = "pass", **variables: str) -> str:
     code = WAITING.format(before=before, told="os.environ.get('GOMP_SPINCOUNT')")
-    clean = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     return subprocess.check_output([sys.executable, "-c", code], env=clean | variables, text=True).strip()
 
 
 def test_waiting_threads_give_up_soon_unless_told_otherwise_or_too_late():
     assert spinning() == "5000"
     assert spinning(GOMP_SPINCOUNT="7") == "7"
+    assert spinning(OMP_WAIT_POLICY="active") == "None"
     assert spinning(before="sys.modules['torch'] = sys") == "None"

@@ -50,3 +50,10 @@ def test_two_of_the_same_name_are_told_apart_and_give_way_to_each_other():
             assert sum(each.device_nbytes for _, each in members) <= 11_000
     for _, handle in members:
         handle.close()
+
+
+def test_activations_that_cannot_be_calculated_are_told_of_by_the_name_in_the_budget():
+    tower = Tower()
+    _, handle = joined(tower, SharedBudget(8000), "the tall tower")
+    with handle, pytest.warns(UserWarning, match="What the tall tower needs"), pytest.raises(RuntimeError):
+        tower(torch.ones(1, 17))
