@@ -31,7 +31,6 @@ from streamer.runtime.state_dict import StateDict
 from streamer.runtime.stats import StreamStats
 from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
-from streamer.tiers.freed_memory import keep_freed_memory
 
 _HANDLE = "_stream_handle"
 """In a streamed module's own attributes."""
@@ -328,8 +327,6 @@ def attach(
             plan = make_plan(planned(blocks), order, for_weights)
         except BudgetError as error:
             raise with_reserved(error, in_memory.nbytes) from None
-        if device.type == "cpu":
-            keep_freed_memory()
         settings = replace(settings, vram_budget_nbytes=max(1, for_weights))
         engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
         budget = WholeBudget(engine, in_memory)

@@ -8,7 +8,6 @@ from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.runtime.keeping import keep_by
 from streamer.sources.base import OnRead, WeightSource
-from streamer.tiers.freed_memory import give_freed_back
 from streamer.tiers.host_cache import HostCache
 from streamer.tiers.spill import SpillTier
 
@@ -56,6 +55,5 @@ class HostTiers:
     def close(self) -> None:
         """Lets go of what is kept, and of the spill file, which stays."""
         self._cache.close()
-        give_freed_back()
         if self._spill is not None:
             self._spill.close()

@@ -10,7 +10,6 @@ from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.tiers.arena import Arena
 from streamer.tiers.device_clock import DeviceClock
-from streamer.tiers.freed_memory import give_freed_back
 from streamer.tiers.staging import StagingPool
 from streamer.tiers.upload import DirectUpload, StagedUpload, Upload
 
@@ -70,8 +69,6 @@ class DeviceSlots:
             self._arena = None
             if self._device.type == "cuda":
                 torch.cuda.empty_cache()  # else the allocator keeps it, and the next slab comes on top
-            else:
-                give_freed_back()
 
     def _let_go_of_upload(self) -> None:
         if self.upload is not None:

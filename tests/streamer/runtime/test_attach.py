@@ -96,15 +96,3 @@ def test_all_of_a_module_can_be_released_and_nothing_after_the_end():
     with pytest.raises(EngineClosedError):
         other.release(again)
     assert again.scale.isnan().all()
-
-
-def test_freed_memory_is_kept_once_a_module_streams_and_not_where_the_plan_is_refused(monkeypatch):
-    kept = []
-    monkeypatch.setattr("streamer.runtime.attach.keep_freed_memory", lambda: kept.append(1))
-    tower = Tower()
-    with pytest.raises(BudgetError):
-        stream_tower(tower, StreamSettings(1))
-    assert kept == []
-    handle, _ = stream_tower(Tower(), StreamSettings(10_000, 0, 1))
-    handle.close()
-    assert kept == [1]

@@ -47,15 +47,3 @@ def test_a_slab_is_used_again_only_where_it_fits_plan_and_budget(second, same):
     made.install(plan(second))
     assert (made._arena is arena) == same
     assert made.nbytes <= second
-
-
-def test_with_the_slab_freed_memory_goes_back(monkeypatch):
-    given = []
-    monkeypatch.setattr("streamer.runtime.slots.give_freed_back", lambda: given.append(made.nbytes))
-    made = slots()
-    made.let_go()
-    made.install(plan(512 + 3 * 1024))
-    assert given == []
-    made.let_go()
-    made.let_go()
-    assert given == [0]
