@@ -46,7 +46,7 @@ class ActivationMeter:
         self._structure = structure
         self._copied: object = None  # the structure that the twin has
         self._twin: nn.Module | None = None
-        self._known: dict[tuple[tuple[int, ...], ...], int] = {}
+        self._known: dict[tuple[tuple[int, ...], ...], int | None] = {}  # None: can't be calculated
         self._most = 0
         self._lock = threading.Lock()
 
@@ -54,7 +54,7 @@ class ActivationMeter:
         """Bytes for a forward with tensors of these shapes; their values don't matter.
 
         Arguments with which the copy can't be run (it would have to know values) are taken to need what the most
-        expensive ones before needed; a `UserWarning` tells where there were none before.
+        expensive ones so far needed; a `UserWarning` tells where there were none before.
         """
         shapes = (leaf.shape for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor))
         kind = tuple(sorted(tuple(shape) for shape in shapes if shape))  # however they are passed
@@ -66,10 +66,13 @@ class ActivationMeter:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[kind] = self._run(args, kwargs)
-                self._most = max(self._most, self._known[kind])
-            return self._known[kind]
+            nbytes = self._known[kind]
+            if nbytes is None:
+                return self._most
+            self._most = max(self._most, nbytes)
+            return nbytes
 
-    def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int:
+    def _run(self, args: tuple[object, ...], kwargs: dict[str, object]) -> int | None:
         shapes = tree_map(_shape_only, (args, kwargs))
         try:
             if self._twin is None:
@@ -84,7 +87,7 @@ class ActivationMeter:
                     UserWarning,
                     stacklevel=2,
                 )
-            return self._most
+            return None
 
 
 def _shape_only(leaf: object) -> object:

@@ -76,6 +76,9 @@ def test_what_the_copy_does_not_know_is_taken_to_need_the_most_so_far():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert meter((torch.zeros(1, 8),), {"adapter": torch.zeros(1)}) == known
+        assert meter((torch.zeros(1, 9),), {}) == known  # also what was 0 before anything was known
+        assert meter((torch.zeros(9, 8),), {}) > known
+        assert meter((torch.zeros(1, 9),), {}) == meter((torch.zeros(9, 8),), {})
 
 
 def test_the_module_is_only_asked_for_when_it_is_needed():
