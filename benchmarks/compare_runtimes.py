@@ -14,6 +14,7 @@ runtime leans on beyond that is stated too, and a step with its files taken out 
 are the same for all. The peers' memory is compared over the whole life of the process, which includes loading.
 
 Writes NAME.json, NAME.md and NAME.svg into --output; the JSON anew after each process, so that an ended run isn't lost.
+Exits 1 if the resident model can't run, or if a result of this project isn't equal to its own.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from typing import Any
 from benchmarks.compare import page_cache, plot, summary, table, verdict
 from benchmarks.compare.device_memory import DEVICE
 from benchmarks.compare.machine import machine, revision
-from benchmarks.compare.model_files import CONFIGS, ModelFiles, make_files, place
+from benchmarks.compare.model_files import CONFIGS, ModelFiles, count_weights, make_files, place
 from benchmarks.compare.runtimes import Runtime, all_runtimes
 from benchmarks.compare.setting import Setting
 from benchmarks.compare.watch import Watched, most, python, watch
@@ -42,6 +43,7 @@ from benchmarks.compare.watch import Watched, most, python, watch
 ROOT = Path(__file__).parents[1]
 BUDGETS = {"full": ["1GB", "2GB", "4GB"], "demo": ["8MB", "16MB", "32MB"]}
 PIXELS = {"full": 512, "demo": 128}
+FLOAT32_NBYTES = 4
 _CACHES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
 """Where this project, and what it is made of, keeps what is the same at the next start."""
 
@@ -84,7 +86,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("the resident one has to have its turn: --resident-every is 1 or more")
     if args.rounds < 1 or args.steps < 2:
         parser.error("at least one round of two steps is needed: the first step isn't counted")
+    for option, pattern in (("--only", args.only), ("--skip", args.skip)):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            parser.error(f"{option}: {pattern!r} is no regular expression: {error}")
     return args
+
+
+def missing_folder(args: argparse.Namespace) -> str:
+    """Which folder would have to be there; empty if none is missing."""
+    for option, folder in (("--scratch", args.scratch), ("--folder", args.folder)):
+        is_made = option == "--folder" and args.model == "demo"
+        if folder is not None and not is_made and not folder.is_dir():
+            return f"{option}: there is no folder {folder}; make it first."
+    return ""
 
 
 def chosen(args: argparse.Namespace) -> list[Runtime]:
@@ -143,7 +159,7 @@ def run_one(
             1 if is_reference else args.steps,
             0 if is_reference else args.cold_steps,
         )
-        read = page_cache.files_below(files.weights(runtime), files.model(runtime))
+        read = page_cache.files_below(weights, files.model(runtime))
         if not args.warm_start:
             page_cache.drop(read)
         cached = page_cache.cached_nbytes(read)
@@ -160,17 +176,21 @@ def why_not(runtime: Runtime, args: argparse.Namespace, files: ModelFiles, scrat
         return f"left out by --skip {args.skip}"
     if missing := files.missing(runtime):
         return f"there is no {', '.join(missing)}"
-    needed = runtime.disk_copies * 2 * (files.folder / "lattice.safetensors").stat().st_size
+    needed = runtime.disk_copies * FLOAT32_NBYTES * _count(files) if runtime.disk_copies else 0
     if needed > (free := shutil.disk_usage(scratch).free):
         return f"it writes {table.size(needed)}, and {table.size(free)} are free on the disk"
     return ""
 
 
 def warm_up(args: argparse.Namespace, runtimes: list[Runtime], files: ModelFiles, scratch: Path, threads: int) -> None:
-    """A machine's first run compiles decoders, which would be measured with whoever comes first."""
-    ours = next((each for each in runtimes if each.kind == "this project" and not files.missing(each)), None)
-    if ours is not None:
-        run_one(ours, argparse.Namespace(**vars(args) | {"steps": 1, "cold_steps": 0}), files, scratch, threads)
+    """A machine's first runs compile decoders, which would be measured with whoever comes first."""
+    warm = argparse.Namespace(**vars(args) | {"steps": 1, "cold_steps": 0})
+    seen: set[tuple[str, str, int]] = set()  # each kind of file, and what is written decoded, has decoders of its own
+    for each in runtimes:
+        kind = (each.weights, each.container, each.disk_copies)
+        if each.kind == "this project" and not each.first_start and kind not in seen:
+            seen.add(kind)
+            run_one(each, warm, files, scratch, threads)
 
 
 def result_of(
@@ -236,13 +256,9 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
 
 
 def _count(files: ModelFiles) -> int:
-    """Of weights: all tensors are float16."""
-    path = files.folder / "lattice.safetensors"
-    if not path.is_file():
-        return 0
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    return (path.stat().st_size - 8 - header) // 2
+    """Of weights, by any of the files: they all have the same tensors."""
+    there = (path for path in files.all() if path.is_file())
+    return next(map(count_weights, there), 0)
 
 
 def write_again(path: Path) -> dict[str, Any]:
@@ -272,6 +288,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{args.again} can't be written anew: {error}", file=sys.stderr)
             return 1
         return 0
+    if missing := missing_folder(args):
+        print(missing, file=sys.stderr)
+        return 2
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = args.threads or int(os.environ.get("OMP_NUM_THREADS", processors))
     with tempfile.TemporaryDirectory(prefix="compare-", dir=args.scratch) as made:
@@ -304,8 +323,23 @@ def main(arguments: list[str] | None = None) -> int:
                 run(runtime, round_)
         if summary.turns_since(resident, records):
             run(resident, args.rounds - 1)
-    print(table.whole_table(result_of(args, runtimes, records, facts)))
-    return 0
+    result = result_of(args, runtimes, records, facts)
+    print(table.whole_table(result))
+    for line in (wrong := faults(result)):
+        print(line, file=sys.stderr)
+    return int(bool(wrong))
+
+
+def faults(result: dict[str, Any]) -> list[str]:
+    """What makes a result one that nothing can be said by: nothing to compare with, or a result that isn't equal."""
+    found = []
+    if not any(row["name"] == "resident" for row in result["rows"]):
+        found.append("The resident model didn't run, so nothing was compared: see why above.")
+    return found + [
+        f"{row['name']}: the result isn't that of the weights loaded whole."
+        for row in result["rows"]
+        if row["name"].startswith("this project") and row["equal"] is False
+    ]
 
 
 def _told(record: dict[str, Any]) -> str:

@@ -93,12 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if args.output.suffix not in (".lzr2", ".safetensors"):
         parser.error("the output's name ends in .lzr2 or .safetensors")
-    if not args.output.parent.is_dir():
-        parser.error(f"{args.output.parent} is not a directory")
     if not args.config.is_file():
         parser.error(f"{args.config} is not a file; give a U-Net's config.json")
     shapes = tensor_shapes(json.loads(args.config.read_text("utf-8")))
     count = sum(math.prod(shape) for shape in shapes.values())
+    try:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"{args.output.parent} can't be made: {error}")
     needed = int(count * BYTES_A_WEIGHT.get((args.weights, args.output.suffix), 2)) + (1 << 20)
     free = shutil.disk_usage(args.output.parent).free
     if free < needed:

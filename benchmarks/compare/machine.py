@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare.device_memory import DEVICE
+from streamer.bench.storage_kind import StorageKind, find_storage
 
 PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "transformers", "numpy", "mmgp")
 
@@ -67,22 +68,12 @@ def _memory_nbytes() -> int | None:
 
 
 def _storage(folder: Path) -> str | None:
-    """The file system's type, and of a local disk whether it spins."""
-    best: tuple[int, str, str] = (0, "", "")
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines():
-            source, mount, kind = line.split()[:3]
-            if folder.resolve().is_relative_to(mount) and len(mount) >= best[0]:
-                best = (len(mount), source, kind)
-    if not best[2]:
-        return None
-    disk = Path(best[1]).name
-    with contextlib.suppress(OSError):
-        spins = Path(f"/sys/class/block/{disk}/queue/rotational").read_text("ascii").strip()
-        if disk.startswith("vd"):
-            return f"{best[2]} on a virtual disk"
-        return f"{best[2]} on {'a disk that spins' if spins == '1' else 'a disk that does not spin'}"
-    return best[2]
+    """The file system's type and what kind of storage it lies on."""
+    found = find_storage(folder)
+    if found.filesystem is None:
+        return None if found.kind is StorageKind.UNKNOWN else found.kind.value
+    known = "" if found.kind in (StorageKind.UNKNOWN, StorageKind.MEMORY) else f" on {found.kind.value}"
+    return f"{found.filesystem}{known}"
 
 
 def _gpu() -> str | None:

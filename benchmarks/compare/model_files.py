@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import lzr2
 from benchmarks.compare.runtimes import GAUSSIAN, LATTICE, Runtime
 
 _ROOT = Path(__file__).parents[2]
@@ -16,6 +17,7 @@ CONFIGS = {
     "full": _MODELS / "sdxl" / "unet" / "config.json",
     "demo": _MODELS / "demo" / "pipeline" / "unet" / "config.json",
 }
+SUFFIXES = (".safetensors", ".lzr2")
 _MAKER = _ROOT / "tools" / "make_synthetic_sdxl.py"
 
 
@@ -32,6 +34,10 @@ class ModelFiles:
     config: Path
     folder: Path
     models: Path
+
+    def all(self) -> list[Path]:
+        """The four files, there or not."""
+        return [self.folder / f"{weights}{suffix}" for weights in (LATTICE, GAUSSIAN) for suffix in SUFFIXES]
 
     def weights(self, runtime: Runtime) -> Path:
         """The file that this project's U-Net streams from."""
@@ -57,6 +63,15 @@ class ModelFiles:
         return [name for name in names if not (self.folder / name).is_file()]
 
 
+def count_weights(path: Path) -> int:
+    """How many weights an LZR2 file has, or a safetensors file of float16."""
+    if path.suffix == ".lzr2":
+        return lzr2.Index.open(path).n_weights
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    return (path.stat().st_size - 8 - header) // 2
+
+
 def place(file: Path, other: Path) -> None:
     """The file is also at another place, as a second name of it where that can be, else as a copy.
 
@@ -72,9 +87,7 @@ def place(file: Path, other: Path) -> None:
 def make_files(config: Path, folder: Path) -> None:
     """Writes those of the four files that aren't there."""
     folder.mkdir(parents=True, exist_ok=True)
-    for weights in (LATTICE, GAUSSIAN):
-        for suffix in (".lzr2", ".safetensors"):
-            path = folder / f"{weights}{suffix}"
-            if not path.is_file():
-                command = [sys.executable, str(_MAKER), str(path), "--weights", weights, "--config", str(config)]
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    for path in ModelFiles(config, folder, folder).all():
+        if not path.is_file():
+            command = [sys.executable, str(_MAKER), str(path), "--weights", path.stem, "--config", str(config)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

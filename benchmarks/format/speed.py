@@ -80,6 +80,7 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    load = f"; load before: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     with tempfile.TemporaryDirectory() as folder, all_cases(Path(folder)) as timed:
         best = dict.fromkeys(timed, np.inf)
         for round_ in range(rounds + 1):
@@ -91,7 +92,7 @@ def main() -> None:
                 if round_:
                     best[name] = min(best[name], time.perf_counter() - began)
         speeds = {name: nbytes / best[name] / GB for name, (_, nbytes) in timed.items()}
-    print(f"{os.cpu_count()} cores, {rounds} rounds, fastest of each; load before: {os.getloadavg()[0]:.1f}")
+    print(f"{os.cpu_count()} cores, {rounds} rounds, fastest of each{load}")
     for name, speed in speeds.items():
         reference = speeds.get(f"{name.split(':')[0]}: plain numpy")
         ratio = f"{speed / reference:7.1f} x numpy" if reference else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,11 +96,26 @@ def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch, t
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--rounds", "0"], ["--steps", "1"], ["--resident-every", "0"], ["--model", "full"], ["--model", "other"]]
+    "wrong",
+    [
+        ["--rounds", "0"],
+        ["--steps", "1"],
+        ["--resident-every", "0"],
+        ["--model", "full"],
+        ["--model", "other"],
+        ["--only", "("],
+        ["--skip", "("],
+    ],
 )
 def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises(SystemExit):
         compare_runtimes.parse(wrong)
+
+
+@pytest.mark.parametrize("wrong", [["--scratch", "no/such"], ["--model", "full", "--folder", "no/such"]])
+def test_a_folder_that_is_not_there_is_named(wrong, capsys):
+    assert compare_runtimes.main(wrong) == 2
+    assert f"there is no folder {Path('no/such')}" in capsys.readouterr().err
 
 
 def test_what_is_left_out_or_has_no_file_or_no_room_says_so(tmp_path, monkeypatch):
@@ -114,8 +131,48 @@ def test_what_is_left_out_or_has_no_file_or_no_room_says_so(tmp_path, monkeypatc
     assert reason("mmgp") == "left out by --skip ^mmgp"
     assert reason("resident") == "there is no gaussian.safetensors"
     (tmp_path / "lattice.safetensors").write_bytes(bytes(1000))
-    monkeypatch.setattr(compare_runtimes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1999}))
+    monkeypatch.setattr(compare_runtimes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1983}))
     assert reason("disk_offload") == "it writes 2 KB, and 2 KB are free on the disk"
+
+
+def test_a_folder_with_one_of_the_files_is_enough_for_those_that_read_it(tmp_path, monkeypatch):
+    from benchmarks.compare.model_files import CONFIGS, ModelFiles
+
+    (tmp_path / "lattice.lzr2").write_bytes(b"weights")
+    files = ModelFiles(CONFIGS["demo"], tmp_path, tmp_path / "models")
+    monkeypatch.setattr(compare_runtimes, "watch", lambda *_, **__: child())
+    args = compare_runtimes.parse([])
+    told = {each.name: compare_runtimes.run_one(each, args, files, tmp_path, 1)[0] for each in all_runtimes(["16MB"])}
+    assert told["this project, LZR2 lattice-heavy, 16MB"].reason == ""
+    assert told["accelerate disk_offload"].reason == "there is no lattice.safetensors"
+    assert told["this project, LZR2 overlay-heavy, 16MB, decoded to disk"].reason == "there is no gaussian.lzr2"
+
+
+def test_before_anything_is_measured_each_kind_of_decoder_was_used(tmp_path, monkeypatch):
+    turns = []
+    monkeypatch.setattr(compare_runtimes, "run_one", lambda runtime, args, *_: turns.append((runtime.name, args.steps)))
+    args = compare_runtimes.parse(["--budgets", "8MB", "16MB"])
+    compare_runtimes.warm_up(args, compare_runtimes.chosen(args), None, tmp_path, 1)
+    assert turns == [
+        ("this project, LZR2 lattice-heavy, 8MB", 1),
+        ("this project, LZR2 overlay-heavy, 8MB", 1),
+        ("this project, safetensors, 8MB", 1),
+        ("this project, LZR2 overlay-heavy, 8MB, decoded to disk", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of", "seen", "says"),
+    [
+        ("resident", child(reason="Killed"), "nothing was compared"),
+        ("this project, safetensors, 16MB", child(digest="another"), "safetensors, 16MB: the result isn't"),
+    ],
+)
+def test_a_result_that_says_nothing_is_a_failure(monkeypatch, tmp_path, capsys, of, seen, says):
+    Machine(monkeypatch, lambda runtime: seen if runtime.name == of else child())
+    arguments = ["--output", str(tmp_path), "--scratch", str(tmp_path), "--rounds", "1", "--budgets", "16MB"]
+    assert compare_runtimes.main(arguments) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_where_a_processor_computes_no_device_is_seen_and_else_one(monkeypatch):
@@ -139,12 +196,17 @@ def test_a_first_start_finds_nothing_that_an_earlier_one_kept(tmp_path, monkeypa
         return child()
 
     monkeypatch.setattr(compare_runtimes, "watch", watch)
+    dropped = []
+    monkeypatch.setattr(compare_runtimes.page_cache, "drop", lambda files: dropped.append(files[0]))
+    monkeypatch.setattr(compare_runtimes, "place", shutil.copyfile)  # as between file systems
     args = compare_runtimes.parse([])
     both = [each for each in all_runtimes(["16MB"]) if each.name.startswith("this project, LZR2 lattice")]
     for runtime in both:
         compare_runtimes.run_one(runtime, args, files, tmp_path, 1)
     (usual, _, _), (first, content, caches) = seen
     assert usual == tmp_path / "lattice.lzr2"
+    assert dropped[0] == usual
+    assert dropped[1] == first
     assert first.parent != usual.parent
     assert content == b"weights"
     assert all(str(tmp_path) in folder for folder in caches.values())

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import plot, summary, table, verdict
-from benchmarks.compare.runtimes import all_runtimes
-from benchmarks.compare_runtimes import parse
+from benchmarks.compare_runtimes import chosen, parse
 
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
 
@@ -23,9 +22,10 @@ def test_there_are_results():
 def test_rows_and_verdicts_are_those_of_the_runs_and_the_texts_are_those_of_the_json(path):
     result = json.loads(path.read_text("utf-8"))
     args = parse(shlex.split(result["command"])[3:])
-    rows = summary.rows(all_runtimes(args.budgets), result["runs"])
+    runtimes = chosen(args)
+    rows = summary.rows(runtimes, result["runs"])
     assert json.loads(json.dumps([row.to_json() for row in rows])) == result["rows"]
-    assert summary.not_run(all_runtimes(args.budgets), result["runs"]) == result["not_run"]
+    assert summary.not_run(runtimes, result["runs"]) == result["not_run"]
     expected = verdict.verdicts(rows, result["device"] != "cpu") if args.model == "full" else []
     assert [vars(each) for each in expected] == result["verdicts"]
     assert path.with_suffix(".md").read_text("utf-8") == table.whole_table(result)

@@ -91,12 +91,13 @@ def test_another_seed_gives_other_weights(tool, folder, tmp_path):
     ("arguments", "told"),
     [
         (["weights.bin"], "ends in .lzr2 or .safetensors"),
-        (["no/such/folder/w.lzr2"], "is not a directory"),
+        (["taken/w.lzr2"], "taken can't be made"),
         (["w.lzr2", "--config", "no.json"], "is not a file"),
     ],
 )
 def test_what_cannot_be_done_is_told(tool, tmp_path, monkeypatch, capsys, arguments, told):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
     with pytest.raises(SystemExit, match="2"):
         tool.main(arguments)
     assert told in capsys.readouterr().err

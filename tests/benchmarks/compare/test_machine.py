@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.compare.machine import PACKAGES, machine, revision
+from streamer.bench.storage_kind import Storage, StorageKind
 
 
 def test_it_is_json_and_says_what_decides(tmp_path):
@@ -20,6 +21,21 @@ def test_it_is_json_and_says_what_decides(tmp_path):
     assert found["device"] == "the processor"
     assert found["versions"].keys() == set(PACKAGES)
     assert found["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        (Storage(StorageKind.NVME, "ext4", "nvme0n1p2"), "ext4 on NVMe SSD"),
+        (Storage(StorageKind.MEMORY, "tmpfs"), "tmpfs"),
+        (Storage(StorageKind.UNKNOWN, "zfs"), "zfs"),
+        (Storage(StorageKind.NETWORK), "network"),
+        (Storage(StorageKind.UNKNOWN), None),
+    ],
+)
+def test_storage_is_told_by_file_system_and_kind(monkeypatch, tmp_path, storage, told):
+    monkeypatch.setattr("benchmarks.compare.machine.find_storage", lambda folder: storage)
+    assert machine(tmp_path, "cpu")["storage"] == told
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
