@@ -101,7 +101,7 @@ def test_what_cannot_be_done_is_told(tool, tmp_path, monkeypatch, capsys, argume
     with pytest.raises(SystemExit, match="2"):
         tool.main(arguments)
     assert told in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_full_size_is_that_of_the_published_model(tool):
