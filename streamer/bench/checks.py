@@ -22,6 +22,17 @@ _LEAST_RAM = 10**9  # the libraries alone take 0.7 GB
 _AMPLE_RAM = 4 * 10**9
 _OF_FREE_VRAM = 0.95  # as when no budget is given
 _SYSTEM_NBYTES = 10**9  # of free memory that is left to others
+
+
+def _command(build: str) -> str:
+    return f"pip install --force-reinstall torch --index-url {_WHEELS}cu{build.replace('.', '')}"
+
+
+FOR_OLD_GPUS = (
+    "GTX 9xx, GTX 10xx and Titan V need a CUDA 12.6 build of torch; later builds leave them out: " + _command("12.6")
+)
+"""What mends a torch that has no code for such a device."""
+
 _SLOW = {
     StorageKind.SPINNING: "Copy the weights to an SSD, or give --ram-budget: what is kept isn't read again.",
     StorageKind.USB: "USB storage may be as slow as a spinning disk: `streamer bench storage` measures it.",
@@ -223,12 +234,9 @@ def _install(capability: tuple[int, int]) -> str:
     build = build_for(capability)
     if build is None:
         return "Compute with --device cpu: no build of torch has code for it."
-    command = f"pip install --force-reinstall torch --index-url {_WHEELS}cu{build.replace('.', '')}"
     if capability <= _OLD:
-        return (
-            f"GTX 9xx, GTX 10xx and Titan V need a CUDA {build} build of torch; later builds leave them out: {command}"
-        )
-    return f"Install a CUDA {build} build of torch, or a later one: {command}"
+        return FOR_OLD_GPUS
+    return f"Install a CUDA {build} build of torch, or a later one: {_command(build)}"
 
 
 def _beside(found: Finding, number: int, works: int) -> Finding:

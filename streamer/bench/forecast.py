@@ -111,6 +111,7 @@ def forecast(
     link: float | None = None,
     disk: float | None = None,
     flops_per_second: float | None = None,
+    holds: bool = False,
 ) -> Forecast:
     """Measures this machine for a few seconds; reads a few tensors of the weights.
 
@@ -122,6 +123,7 @@ def forecast(
             CPU, which needs none.
         disk: bytes a second that the disk gives; None: whatever is read is in the system's page cache.
         flops_per_second: that the device reaches; None: measured.
+        holds: what host memory costs is measured even where the settings keep nothing there.
     """
     blocks = tuple(as_planned(unet_blocks(opened.unet), opened.dtype))
     config = dict(opened.unet.config)
@@ -132,7 +134,7 @@ def forecast(
     )
     least = make_plan(blocks, compute.order, thresholds(blocks, compute.order)[0])
     # A larger plan may keep some where the smallest keeps nothing: its first group may be smaller.
-    holds = opened.settings.ram_budget_nbytes > 0 or bool(keep_by(least, opened.source, opened.settings).kept)
+    holds = holds or opened.settings.ram_budget_nbytes > 0 or bool(keep_by(least, opened.source, opened.settings).kept)
     at_once = max(1, min(opened.settings.workers, processors()))
     decode = measured_decode(opened.source, blocks, opened.dtype, holds=holds, threads=at_once, seconds=_DECODE_SECONDS)
     on_cpu = opened.device.type == "cpu"

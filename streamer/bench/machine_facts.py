@@ -16,7 +16,7 @@ import torch
 
 from lzr2.errors import Lzr2Error
 from streamer.bench.free_memory import host_free_nbytes
-from streamer.bench.storage_kind import Storage, find_storage
+from streamer.bench.storage_kind import Storage, StorageKind, find_storage
 from streamer.errors import StreamerError
 from streamer.models.weights import open_file
 from streamer.processors import processors
@@ -244,13 +244,14 @@ def _pinned_trial(free_nbytes: int) -> PinnedTrial:
 
 
 def _weights(path: Path) -> Weights:
-    if not path.exists():
-        return Weights(str(path), 0, find_storage(_existing(path)), "there is no such file")
-    storage = find_storage(path)
-    nbytes = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.glob("*.safetensors"))
+    storage, nbytes = Storage(StorageKind.UNKNOWN), 0
     try:
+        if not path.exists():
+            return Weights(str(path), 0, find_storage(_existing(path)), "there is no such file")
+        storage = find_storage(path)
+        nbytes = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.glob("*.safetensors"))
         open_file(path, "auto").close()
-    except (StreamerError, Lzr2Error, OSError) as error:
+    except (StreamerError, Lzr2Error, OSError, ValueError) as error:  # ValueError: a null byte in the path
         return Weights(str(path), nbytes, storage, first_line(error))
     return Weights(str(path), nbytes, storage)
 

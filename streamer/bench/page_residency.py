@@ -19,7 +19,7 @@ Range = tuple[int, int]
 def resident_share(path: Path, ranges: Sequence[Range]) -> float | None:
     """The share of the ranges' pages that is in the page cache, 0 to 1; None where the system doesn't tell.
 
-    Linux tells it of files that this user owns or may write.
+    Linux tells it of files that this user owns or may write, on file systems that can map files.
 
     Args:
         path: of a regular file.
@@ -27,24 +27,13 @@ def resident_share(path: Path, ranges: Sequence[Range]) -> float | None:
     """
     if sys.platform != "linux" or not _may_ask(path):
         return None
-    mincore = ctypes.CDLL(None, use_errno=True).mincore
-    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-    pages = resident = 0
-    with path.open("rb") as file, contextlib.closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) as mapped:
-        whole = np.frombuffer(mapped, np.uint8)
-        try:
-            for offset, nbytes in ranges:
-                first, end = offset // mmap.PAGESIZE * mmap.PAGESIZE, min(offset + nbytes, whole.nbytes)
-                if end <= first:
-                    continue
-                told = np.zeros(-(-(end - first) // mmap.PAGESIZE), np.uint8)
-                if mincore(whole.ctypes.data + first, end - first, told.ctypes.data):
-                    return None
-                pages += told.size
-                resident += int((told & 1).sum())
-        finally:
-            del whole  # or the mapping couldn't be closed
-    return resident / pages if pages else 0.0
+    try:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with contextlib.closing(mapped):
+            return _share(mapped, ranges)
+    except (OSError, ValueError):  # not every file system can map, and a file may have become empty
+        return None
 
 
 def drop(path: Path, ranges: Sequence[Range]) -> bool:
@@ -76,3 +65,23 @@ def drop(path: Path, ranges: Sequence[Range]) -> bool:
 def _may_ask(path: Path) -> bool:
     """Of others' files the system says that everything is there."""
     return path.stat().st_size > 0 and (path.stat().st_uid == os.geteuid() or os.access(path, os.W_OK))
+
+
+def _share(mapped: mmap.mmap, ranges: Sequence[Range]) -> float | None:
+    mincore = ctypes.CDLL(None, use_errno=True).mincore
+    mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    pages = resident = 0
+    whole = np.frombuffer(mapped, np.uint8)
+    try:
+        for offset, nbytes in ranges:
+            first, end = offset // mmap.PAGESIZE * mmap.PAGESIZE, min(offset + nbytes, whole.nbytes)
+            if end <= first:
+                continue
+            told = np.zeros(-(-(end - first) // mmap.PAGESIZE), np.uint8)
+            if mincore(whole.ctypes.data + first, end - first, told.ctypes.data):
+                return None
+            pages += told.size
+            resident += int((told & 1).sum())
+    finally:
+        del whole  # or the mapping couldn't be closed
+    return resident / pages if pages else 0.0

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import lzr2
 
 
-def decode(data: memoryview, record: lzr2.RecordInfo) -> npt.NDArray[np.float16]:
-    """One tensor of a file whose content is `data`."""
+def decode(
+    data: memoryview, record: lzr2.RecordInfo, out: npt.NDArray[np.float16] | None = None
+) -> npt.NDArray[np.float16]:
+    """One tensor of a file whose content is `data`; written into `out`, of as many weights, where that is given."""
     n_rows, n_columns, d = record.n_rows, record.n_columns, record.d
     offset = np.frombuffer(data, "<f4", n_rows, record.offset_start)
     scale = np.frombuffer(data, "<f4", n_rows, record.scale_start)
@@ -29,6 +31,7 @@ def decode(data: memoryview, record: lzr2.RecordInfo) -> npt.NDArray[np.float16]
     inside = (entries["row"] < n_rows) & (entries["column"] < n_columns)
     entries = entries[inside]
     values[entries["row"], entries["column"]] = entries["value"]  # 4
+    rounded = np.empty(record.shape, np.float16) if out is None else out.reshape(record.shape)
     with np.errstate(over="ignore"):
-        rounded: npt.NDArray[np.float16] = values.reshape(record.shape).astype(np.float16)  # 5
+        np.copyto(rounded, values.reshape(record.shape), casting="same_kind")  # 5
     return rounded

@@ -47,5 +47,5 @@ def step_size(opened: OpenedUnet, width: int | None, height: int | None, guidanc
     factor = latent_factor(opened.model.config("vae"))
     guided = (opened.defaults.guidance if guidance is None else guidance) > 1
     shape = StepShape(max(1, across // factor), max(1, down // factor), 2 if guided else 1)
-    beside = unet_activations(dict(opened.unet.config), opened.dtype, shape)
+    beside = unet_activations(dict(opened.unet.config), opened.dtype, shape, opened.device)
     return StepSize(across, down, shape, beside + picture_nbytes(across, down) + context_nbytes(opened.device))

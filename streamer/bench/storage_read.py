@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lzr2.errors import IoFailedError
 from lzr2.file_source import IoMode, open_source
 from streamer.bench.pace import Pace
 from streamer.bench.page_residency import Range, drop, resident_share
@@ -142,12 +143,19 @@ def read_speed(
     try:
         with _reader(path, method, max(nbytes for _, nbytes in ranges)) as opened:
             seconds = _timed(opened, ranges, threads, pace)
+    except IoFailedError as error:
+        if method != "mmap" or error.offset is not None:  # a read that failed, not the mapping
+            raise
+        return _unread(method, pattern, threads, error.what)
     except OSError as error:
         if method != "direct" or error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM):
             raise
-        problem = "the file system doesn't read past the page cache"
-        return ReadSpeed(method, pattern, threads, 0, 0.0, None, False, problem)
+        return _unread(method, pattern, threads, "the file system doesn't read past the page cache")
     return ReadSpeed(method, pattern, threads, sum(nbytes for _, nbytes in ranges), seconds, resident, is_cold)
+
+
+def _unread(method: str, pattern: str, threads: int, problem: str) -> ReadSpeed:
+    return ReadSpeed(method, pattern, threads, 0, 0.0, None, False, problem)
 
 
 def _timed(

@@ -41,10 +41,10 @@ class Advice:
 
     Attributes:
         vram_nbytes: the smallest of the budgets that isn't much slower than the fastest.
-        ram_nbytes: for weights in host memory: what was given; where the storage bounds the step, for what streams, or
-            as much of it as there is room for.
-        step_seconds: predicted there, with nothing cached.
-        cached_seconds: predicted there, with everything cached.
+        ram_nbytes: for weights in host memory: what was given; where steps are much faster with it, for what streams,
+            or as much of it as there is room for.
+        step_seconds: predicted with both, with nothing cached.
+        cached_seconds: predicted with both, with everything cached.
     """
 
     vram_nbytes: int
@@ -84,7 +84,7 @@ class StepsOutlook:
     def on(self, disk: float) -> tuple[StorageStep, ...]:
         """What steps are like on a storage of so many bytes a second."""
         cold = _with_disk(self.forecast, disk)
-        warm = replace(self.forecast, machine=replace(self.forecast.machine, disk=None))
+        warm = _cached(self.forecast)
         return tuple(StorageStep(budget, cold.at(budget), warm.at(budget)) for budget in self.budgets)
 
     def measured(self, disk: float, steps: int, on_step: Callable[[int, int, float], None]) -> tuple[StorageStep, ...]:
@@ -130,7 +130,7 @@ def outlook_of(
     opened = open_unet(options, notify, warn, with_rest=False)
     try:
         asked = step_size(opened, size.width, size.height, size.guidance)
-        expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes)
+        expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes, holds=True)
         free = free_memory(opened.device)
         every = expected.thresholds()
         fitting = [budget for budget in every if budget <= free.device] or every[:1]
@@ -143,29 +143,39 @@ def outlook_of(
     return StepsOutlook(options, asked, expected, chosen, free)
 
 
-def advice(steps: Sequence[StorageStep], forecast: Forecast, free: FreeMemory) -> Advice:
-    """The settings that suit a storage, within the memory that is free.
+def advice(steps: Sequence[StorageStep], disk: float, forecast: Forecast, free: FreeMemory) -> Advice:
+    """The settings that suit a storage, within the memory that is free, and what is predicted for just these.
 
     Args:
         steps: by ascending budget; at least one.
-        forecast: of the same model.
+        disk: bytes a second of that storage.
+        forecast: of the same model, with what host memory costs.
         free: memory of the machine.
     """
     everything = forecast.thresholds()[-1]  # a larger budget isn't used
     fitting = [step for step in steps if min(step.budget_nbytes, everything) <= free.device] or steps[:1]
-    fastest = min(step.outlook.prediction.step_seconds for step in fitting)
-    chosen = next(step for step in fitting if step.outlook.prediction.step_seconds <= _NEAR * fastest)
-    plan, prediction = chosen.outlook.plan, chosen.outlook.prediction
-    streamed = [place.key for block in plan.streamed for place in plan.blocks[block].tensors]
-    held = sum(forecast.source.info(key).held_nbytes for key in set(streamed))
-    on_cpu = forecast.machine.compute_threads > 0
-    beside = min(chosen.budget_nbytes, everything) if on_cpu else 0
-    held = min(held, max(0, free.host - _SYSTEM_NBYTES - beside))
-    cached = chosen.cached.prediction.step_seconds
-    # What is predicted already counts on the memory that was given.
-    given = forecast.settings.ram_budget_nbytes
-    ram = max(given, held) if prediction.step_seconds > _NEAR * cached else given
-    return Advice(chosen.budget_nbytes, ram, prediction.step_seconds, cached)
+    each = [_best_with(step, disk, forecast, free, everything) for step in fitting]
+    fastest = min(one.step_seconds for one in each)
+    return next(one for one in each if one.step_seconds <= _NEAR * fastest)
+
+
+def _best_with(step: StorageStep, disk: float, forecast: Forecast, free: FreeMemory, everything: int) -> Advice:
+    """With the memory that was given, or with all there is room for where steps are much faster then."""
+    plan, given = step.outlook.plan, forecast.settings.ram_budget_nbytes
+    as_given = Advice(
+        step.budget_nbytes, given, step.outlook.prediction.step_seconds, step.cached.prediction.step_seconds
+    )
+    streamed = {place.key for block in plan.streamed for place in plan.blocks[block].tensors}
+    beside = min(step.budget_nbytes, everything) if forecast.machine.compute_threads > 0 else 0
+    room = max(0, free.host - _SYSTEM_NBYTES - beside)
+    ram = min(sum(forecast.source.info(key).held_nbytes for key in streamed), room)
+    if ram <= given:
+        return as_given
+    keeping = replace(forecast, settings=replace(forecast.settings, ram_budget_nbytes=ram))
+    cold, warm = (one.at(step.budget_nbytes).prediction for one in (_with_disk(keeping, disk), _cached(keeping)))
+    if as_given.step_seconds <= _NEAR * cold.step_seconds:
+        return as_given
+    return Advice(step.budget_nbytes, ram, cold.step_seconds, warm.step_seconds)
 
 
 def _with_disk(expected: Forecast, disk: float) -> Forecast:
@@ -174,3 +184,7 @@ def _with_disk(expected: Forecast, disk: float) -> Forecast:
         settings=replace(expected.settings, page_cache_nbytes=0),
         machine=replace(expected.machine, disk=disk),
     )
+
+
+def _cached(expected: Forecast) -> Forecast:
+    return replace(expected, machine=replace(expected.machine, disk=None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 import typer
@@ -70,8 +71,17 @@ def _root(
     pass
 
 
+def _write_any_text() -> None:
+    """A file's name that is no text, or has letters that the terminal lacks, shall not end what is done."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Runs the command line and exits: 0 done, 2 an error that the user can act on, 130 interrupted."""
+    _write_any_text()
     try:
         with ends_in_time():
             app()

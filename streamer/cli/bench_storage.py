@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from streamer.bench.storage_read import ReadSpeed
 
 _MOST_THREADS = 64
+_WEIGHTS = (".lzr2", ".safetensors")  # how their names end
 
 
 def storage(
@@ -137,3 +138,6 @@ def storage(
             found.outlook.close()
     else:
         (print_json if json_line else print_storages)(found)
+        named = next((path for path in files if path.suffix.lower() in _WEIGHTS), None)
+        if named is not None:
+            say(f"--weights {named} adds how fast it is decoded, and what steps would be like with it there.")

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from streamer.cli.libraries import load_libraries
+from streamer.cli.plan_report import PACKS
 from streamer.cli.plot_file import check_plot_path
 from streamer.cli.tables import budget_text, new_table, print_table, seconds_text, size_text
 from streamer.cli.warnings import Warnings
@@ -150,7 +151,10 @@ def print_sweep(found: Sweep) -> None:
     if machine.link is not None:
         how = "was measured" if found.forecast.link_is_known else "couldn't be measured, and is assumed"
         typer.echo(f"The link to the device {how}: {machine.link / 1e9:.3g} GB/s.")
-    if any(run.overlap > 1 or run.bound_seconds > run.steps.step_seconds for run in found.runs):
+    packs = found.forecast.packs
+    if packs:
+        typer.echo(f"{PACKS} Predicted and bound don't count with that: steps may be faster than both.")
+    if not packs and any(run.overlap > 1 or run.bound_seconds > run.steps.step_seconds for run in found.runs):
         typer.echo(
             "Steps were faster than their bound, so it is wrong here, and with it predicted and overlap: single blocks "
             "took longer when they were timed than in the steps. If the machine was busy, try again when it isn't."
@@ -174,6 +178,7 @@ def as_json(found: Sweep) -> dict[str, Any]:
         "cores": found.forecast.machine.cores,
         "link": found.forecast.machine.link,
         "link_is_known": found.forecast.link_is_known,
+        "packs": found.forecast.packs,
         "results_equal": found.results_equal,
         "runs": [run_json(run) for run in found.runs],
         "failed": [{"vram_budget": budget, "reason": reason} for budget, reason in found.failed],

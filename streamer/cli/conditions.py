@@ -18,6 +18,7 @@ from streamer.models.conditioning import (
     Start,
 )
 from streamer.models.input_image import read_image, require_fitting_mask
+from streamer.models.user_path import user_path
 
 if TYPE_CHECKING:
     from streamer.models.extras import ExtraOptions
@@ -56,7 +57,7 @@ class ConditionOptions:
         hint = None
         if self.ip_adapter is not None:
             scale = self.ip_scale if self.ip_scale is not None else _IP_SCALE
-            hint = Hint(read_image(Path(split(self.ip_adapter)[1]).expanduser()), scale)
+            hint = Hint(read_image(user_path(split(self.ip_adapter)[1])), scale)
         takes_over = self.refine_from if self.refine_from is not None else _REFINE_FROM
         return Conditioning(self._start(warn), self._controls(), hint, takes_over if self.refiner is not None else None)
 
@@ -72,8 +73,8 @@ class ConditionOptions:
 
         ip_adapter = None
         if self.ip_adapter is not None:
-            encoder = None if self.ip_encoder is None else self.ip_encoder.expanduser()
-            ip_adapter = IpAdapterFile(Path(split(self.ip_adapter)[0]).expanduser(), encoder)
+            encoder = None if self.ip_encoder is None else user_path(self.ip_encoder)
+            ip_adapter = IpAdapterFile(user_path(split(self.ip_adapter)[0]), encoder)
         return ExtraOptions(
             controls=tuple(split(pair)[0] for pair in self.control),
             loras=tuple(LoraFile(*parse_lora(text)) for text in self.lora),
@@ -98,10 +99,10 @@ class ConditionOptions:
     def _start(self, warn: Callable[[str], None]) -> Start | None:
         if self.image is None:
             return None
-        image = read_image(self.image.expanduser())
+        image = read_image(user_path(self.image))
         if self.mask is None:
             return Start(image, self.strength if self.strength is not None else DEFAULT_STRENGTH)
-        mask = read_image(self.mask.expanduser(), mask=True)
+        mask = read_image(user_path(self.mask), mask=True)
         require_fitting_mask(image, mask)
         if mask.size != image.size:
             has, of = (f"{size[0]} x {size[1]}" for size in (mask.size, image.size))
@@ -119,5 +120,5 @@ class ConditionOptions:
                 "Give one scale for all, or one for each, in the same order.",
             )
         scales = scales * len(self.control) if len(scales) == 1 else scales
-        images = [read_image(Path(split(pair)[1]).expanduser()) for pair in self.control]
+        images = [read_image(user_path(split(pair)[1])) for pair in self.control]
         return tuple(Hint(image, scale) for image, scale in zip(images, scales, strict=True))

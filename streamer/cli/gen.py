@@ -24,10 +24,11 @@ from streamer.cli.manifest import Manifest
 from streamer.cli.pictures import PictureNames
 from streamer.cli.prompts_file import read_prompts
 from streamer.cli.trace_file import check_trace_path, traced
-from streamer.cli.warnings import Warnings
+from streamer.cli.warnings import Warnings, told_through
 from streamer.config import parse_size
 from streamer.errors import SettingError
 from streamer.models.head_start import head_start
+from streamer.models.user_path import user_path
 
 _ENDS = ("quit", "exit", "q")
 
@@ -125,6 +126,7 @@ def gen(
 
     notify("Loading ...")
     with ExitStack() as opened:
+        opened.enter_context(told_through(warnings))
         with head_start(weights, model, base, spill):
             load_libraries(bars=console.is_terminal and not quiet)
             from streamer.models.open import PipelineOptions, open_pipeline
@@ -186,7 +188,7 @@ def _prompts(given: list[str], file: str | None, *, interactive: bool) -> list[s
 
 def _folder(output: str | None) -> str | None:
     """For the pictures of a file of prompts. Raises SettingError."""
-    if output is None or output.endswith(("/", "\\")) or Path(output).expanduser().is_dir():
+    if output is None or output.endswith(("/", "\\")) or user_path(output).is_dir():
         return output
     if Path(output).suffix:
         raise SettingError(

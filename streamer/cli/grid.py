@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from streamer.cli.pictures import PictureNames, save_whole
-from streamer.errors import SettingError
+from streamer.errors import ImageFileError, SettingError
+from streamer.models.user_path import user_path
 
 AUTO = "auto"
 _GAP = 4  # pixels
@@ -33,7 +35,7 @@ class GridName:
     def __init__(self, wanted: str, folder: Path) -> None:
         self._folder = folder
         self._names = None if wanted == AUTO else PictureNames(wanted, 1)
-        if wanted != AUTO and (wanted.endswith(("/", "\\")) or Path(wanted).expanduser().is_dir()):
+        if wanted != AUTO and (wanted.endswith(("/", "\\")) or user_path(wanted).is_dir()):
             raise SettingError(f"--grid {wanted} is a folder.", "Give a file such as grid.png, or auto.")
 
     def path(self) -> Path:
@@ -53,10 +55,13 @@ def save_grid(pictures: Sequence[Path], path: Path) -> None:
     Args:
         pictures: at least one, each readable.
         path: of the PNG.
+
+    Raises:
+        ImageFileError: one of the pictures can't be read.
     """
     sizes = []
     for picture in pictures:
-        with Image.open(picture) as opened:
+        with _opened(picture) as opened:
             sizes.append(opened.size)
     width, height = max(width for width, _ in sizes), max(height for _, height in sizes)
     columns = math.ceil(math.sqrt(len(pictures)))
@@ -65,7 +70,7 @@ def save_grid(pictures: Sequence[Path], path: Path) -> None:
     cell = (max(1, int(width * scale)), max(1, int(height * scale)))
     sheet = Image.new("RGB", (columns * (cell[0] + _GAP) + _GAP, rows * (cell[1] + _GAP) + _GAP), _BACKGROUND)
     for number, picture in enumerate(pictures):
-        with Image.open(picture) as opened:
+        with _opened(picture) as opened:
             small = opened.convert("RGB")
         if scale < 1:
             small.thumbnail(cell, Image.Resampling.LANCZOS)
@@ -76,3 +81,17 @@ def save_grid(pictures: Sequence[Path], path: Path) -> None:
     info = PngInfo()
     info.add_itxt("streamer", json.dumps({"pictures": [picture.name for picture in pictures]}, ensure_ascii=False))
     save_whole(sheet, path, info)
+
+
+@contextmanager
+def _opened(picture: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(picture) as opened:
+            yield opened
+    # SyntaxError: what Pillow says of a broken PNG.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageFileError(
+            str(picture),
+            f"it is no picture that can be read, so no sheet was made ({type(error).__name__}).",
+            "Delete it and run the same again: it alone is drawn anew.",
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamer.errors import SettingError
+from streamer.models.user_path import user_path
 
 _SUFFIX = ".safetensors"
 
@@ -19,7 +20,7 @@ def parse_lora(text: str) -> tuple[Path, float]:
         SettingError: there is no file in it, or what follows it is no number.
     """
     before, colon, after = text.rpartition(":")
-    if not colon or Path(text).expanduser().is_file():
+    if not colon or user_path(text).is_file():
         return _path(text), 1.0
     try:
         return _path(before), float(after)
@@ -32,4 +33,4 @@ def parse_lora(text: str) -> tuple[Path, float]:
 def _path(text: str) -> Path:
     if not text:
         raise SettingError("--lora needs a file.", "Such as --lora style.safetensors:0.8.")
-    return Path(text).expanduser()
+    return user_path(text)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from PIL.PngImagePlugin import PngInfo
 
 from streamer.errors import SettingError
+from streamer.models.user_path import user_path
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,7 +41,7 @@ class PictureNames:
         self._file: Path | None = None
         self._folder = Path()
         if output is not None:
-            path = Path(output).expanduser()
+            path = user_path(output)
             if path.is_dir() or output.endswith(("/", os.sep)):
                 self._folder = path
             elif path.suffix.lower() not in (".png", ""):

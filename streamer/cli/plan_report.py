@@ -19,6 +19,9 @@ from streamer.plan.thresholds import thinned
 if TYPE_CHECKING:
     from streamer.bench.forecast import Forecast, Outlook
 
+PACKS = "Blocks of LZR2 weights may move and stay packed there: then more stays, and less is copied."
+"""To be said of what is predicted where `Forecast.packs`."""
+
 _BUDGETS = 8
 _PART = re.compile(r"(?:down_blocks|up_blocks)\.\d+|[^.]+")
 
@@ -201,7 +204,7 @@ def _print_prediction(forecast: Forecast, outlook: Outlook, width: int, height: 
             + ("." if forecast.link_is_known else ", which is assumed; --link says otherwise.")
         )
         if forecast.packs:
-            typer.echo("Blocks of LZR2 weights may move and stay packed there: then more stays, and less is copied.")
+            typer.echo(PACKS)
     if machine.disk is not None:
         typer.echo(f"The disk takes {seconds_text(prediction.disk_seconds)} at {machine.disk / 1e9:g} GB/s.")
     elif prediction.disk_nbytes:

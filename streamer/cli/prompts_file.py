@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from streamer.errors import SettingError
+from streamer.models.user_path import user_path
 
 _LARGEST_NBYTES = 64 << 20
 _COMMENT = "#"
@@ -20,7 +21,7 @@ def read_prompts(where: str) -> list[str]:
     Raises:
         SettingError: it can't be read, is no text, or has no prompt.
     """
-    content = _standard_input() if where == "-" else _file(Path(where).expanduser())
+    content = _standard_input() if where == "-" else _file(user_path(where))
     if len(content) > _LARGEST_NBYTES:
         raise SettingError(f"{where}: a file of prompts of more than {_LARGEST_NBYTES >> 20} MiB is surely none.")
     prompts = []

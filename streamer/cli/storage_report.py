@@ -132,7 +132,7 @@ def _print_steps(found: Found, outlook: StepsOutlook) -> None:
                 seconds_text(step.cached.prediction.step_seconds),
                 expected.bound,
             )
-        best = advice(one.steps, outlook.forecast, outlook.free)
+        best = advice(one.steps, one.disk, outlook.forecast, outlook.free)
         keep = f" --ram-budget {smallest_size_text(best.ram_nbytes)}" if best.ram_nbytes else ""
         told.append(
             f"{printable(one.name)}: --vram-budget {budget_text(best.vram_nbytes)}{keep}: "
@@ -194,13 +194,18 @@ def _read_json(one: ReadSpeed) -> dict[str, Any]:
 def _steps_json(one: StepsOn, outlook: StepsOutlook) -> dict[str, Any]:
     from streamer.bench.storage_steps import advice
 
-    best = advice(one.steps, outlook.forecast, outlook.free)
+    best = advice(one.steps, one.disk, outlook.forecast, outlook.free)
     return {
         "name": one.name,
         "disk": one.disk,
         "stored_nbytes": outlook.stored_nbytes,
         "decode_seconds": outlook.decode_seconds,
-        "recommended": {"vram_budget": best.vram_nbytes, "ram_budget": best.ram_nbytes},
+        "recommended": {
+            "vram_budget": best.vram_nbytes,
+            "ram_budget": best.ram_nbytes,
+            "step_seconds": best.step_seconds,
+            "cached_seconds": best.cached_seconds,
+        },
         "budgets": [
             {
                 "vram_budget": step.budget_nbytes,

@@ -29,7 +29,7 @@ class SourceArrays(Mapping[str, Half]):
         info = self._source.info(key)
         # torch rounds a double to float32 first, and the result again. From every smaller type it rounds once.
         wide = info.dtype == torch.float64
-        values = torch.empty(info.shape, dtype=torch.float64 if wide else torch.float16)
+        values = torch.empty(info.shape, dtype=torch.float64 if wide else torch.float16, device="cpu")
         self._source.read_into(key, values)
         with np.errstate(over="ignore"):  # beyond 65,504 is infinite, which whoever asks may count
             array: Half = values.numpy().astype(np.float16, copy=False)

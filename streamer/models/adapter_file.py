@@ -67,7 +67,7 @@ def read_adapter(path: Path) -> AdapterFile:
         tensors: dict[str, torch.Tensor] = {}
         for key in source.keys():
             info = source.info(key)
-            tensors[key] = torch.empty(info.shape, dtype=info.dtype)
+            tensors[key] = torch.empty(info.shape, dtype=info.dtype, device="cpu")
             source.read_into(key, tensors[key])
     finally:
         source.close()

@@ -14,7 +14,7 @@ import torch
 from diffusers import ControlNetModel
 from torch import nn
 
-from streamer.errors import ModelError
+from streamer.errors import ModelError, printable
 from streamer.models.activations import ActivationMeter
 from streamer.models.adapter_file import require_no_pickle
 from streamer.models.blocks import find_blocks
@@ -24,6 +24,7 @@ from streamer.models.parts import PipelineParts
 from streamer.models.picture_size import PictureSize
 from streamer.models.turns import execution_order, in_order_of_tree
 from streamer.models.unet_inputs import StepShape, unet_inputs
+from streamer.models.user_path import user_path
 from streamer.models.vae import pixels_per_latent
 from streamer.models.weight_files import diffusers_files, files_of_folder
 from streamer.models.weights import open_file
@@ -73,7 +74,7 @@ def find_control(name: str, notify: Callable[[str], None]) -> ControlFiles:
         ModelError: it is none of these, or can't be fetched.
         WeightsFileError: there are no weights that may be opened.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.is_file():
         require_no_pickle(path)
         beside = path.parent / "config.json"
@@ -189,21 +190,30 @@ def _guessed(name: str, source: WeightSource, unet: Mapping[str, Any]) -> dict[s
                 name, "it is a ControlNet in another layout than diffusers'.", "Look for one of diffusers."
             )
         raise ModelError(name, "it is no ControlNet: it has no tensor that sees a picture.", _HINT)
-    channels = [int(source.info(first).shape[0])]
+    seen = _shape(name, source, first)
+    channels = [seen[0]]
     number = 1
     while (key := f"{_EMBEDDING}blocks.{number}.weight") in keys:
-        channels.append(int(source.info(key).shape[0]))
+        channels.append(_shape(name, source, key)[0])
         number += 2
     for key in keys:
-        if key.endswith(_TEXT_KEY) and source.info(key).shape[1] != unet["cross_attention_dim"]:
-            raise _other_text(name, source.info(key).shape[1], unet["cross_attention_dim"])
+        if key.endswith(_TEXT_KEY) and (of_text := _shape(name, source, key)[1]) != unet["cross_attention_dim"]:
+            raise _other_text(name, of_text, unet["cross_attention_dim"])
     known = inspect.signature(ControlNetModel.__init__).parameters
     config = {key: value for key, value in unet.items() if key in known}
     return config | {
         "_class_name": _KIND,
         "conditioning_embedding_out_channels": channels,
-        "conditioning_channels": int(source.info(first).shape[1]),
+        "conditioning_channels": seen[1],
     }
+
+
+def _shape(name: str, source: WeightSource, key: str) -> tuple[int, ...]:
+    """Of a weight with two dimensions at least."""
+    shape = source.info(key).shape
+    if len(shape) < 2:
+        raise ModelError(name, f"its {printable(key)} has the shape {tuple(shape)}, which no ControlNet's has.", _HINT)
+    return tuple(shape)
 
 
 def _require_same(name: str, config: Mapping[str, Any], unet: Mapping[str, Any]) -> None:

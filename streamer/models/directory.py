@@ -12,6 +12,7 @@ from typing import Any
 from streamer.errors import ModelError
 from streamer.models.hub import HUB_ID, fetch
 from streamer.models.part_weights import PartWeights
+from streamer.models.user_path import user_path
 from streamer.models.weight_files import DIFFUSERS_STEM, diffusers_files
 
 _WEIGHT_STEMS = {"text_encoder": "model", "text_encoder_2": "model", "vae": DIFFUSERS_STEM}
@@ -93,7 +94,7 @@ class ModelDirectory:
 
 def is_model(name: str | Path) -> bool:
     """Whether this is a model directory in diffusers layout or, where there is no such path, looks like a hub id."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.exists():
         return (path / "model_index.json").is_file()
     return HUB_ID.fullmatch(str(name)) is not None and path.suffix not in (".safetensors", ".lzr2")
@@ -119,7 +120,7 @@ def find_model(
     Raises:
         ModelError: it is neither, isn't an SDXL pipeline, or can't be fetched.
     """
-    path = Path(model).expanduser()
+    path = user_path(model)
     if path.is_dir():
         root = path
     elif path.exists():

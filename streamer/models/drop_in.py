@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings as python_warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from streamer.errors import SettingError
 from streamer.models.head_start import head_start
 from streamer.models.uncollected import uncollected
 from streamer.processors import wait_without_spinning
+from streamer.sources.closing import close_after_failure
 
 if TYPE_CHECKING:
     import torch
@@ -85,11 +87,17 @@ def load_unet(
         budget = vram_budget if share is None else _shared(share, vram_budget, device)
         options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
         it = open_unet(options, _silent, _warn, with_rest=False)
-        sharing = None if share is None else share.sharing("another U-Net", it.unet)
-        on_forward = None if sharing is None else sharing.on_forward
-        handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype, on_forward)
-        if sharing is not None:
-            sharing.join(handle, it.unet)
+        closes = [it.source.close]
+        try:
+            sharing = None if share is None else share.sharing("another U-Net", it.unet)
+            on_forward = None if sharing is None else sharing.on_forward
+            handle = stream_unet(it.unet, it.source, it.settings, it.device, it.dtype, on_forward)
+            closes.insert(0, handle.close)
+            if sharing is not None:
+                sharing.join(handle, it.unet)
+        except BaseException:
+            close_after_failure(*closes)
+            raise
         it.unet.streaming = handle
         return it.unet
 
@@ -152,13 +160,17 @@ def load_pipeline(
         options = _options(weights, base, budget, ram_budget, device, dtype, model, threads, io, strict, spill)
         it = open_unet(options, _silent, _warn)
         shared = None if share is None else share.share
-        parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
+        try:
+            parts = PipelineParts(it.model, it.unet, it.source, it.settings, it.device, it.dtype, shared)
+        except BaseException:
+            close_after_failure(it.source.close)
+            raise
         try:
             parts.prepare_for_default_size(it.defaults)
             of_class = StableDiffusionXLPipeline if pipeline_class is None else pipeline_class
             pipe = load_rest(it.model, parts.modules | components, it.dtype, of_class)
         except BaseException:
-            parts.close()
+            close_after_failure(parts.close)
             raise
         pipe.streaming = parts
         return pipe
@@ -213,6 +225,12 @@ def attach(
     where = choose_device(device)
     if share is not None:
         _shared(share, vram_budget, device)
+    settings = StreamSettings(
+        _nbytes(vram_budget, least=1) or UNLIMITED,
+        _nbytes(ram_budget) or 0,
+        decode_workers(where) if threads is None else threads,
+        load_in_pauses=where.type == "cpu",
+    )
     blocks = find_blocks(module, _BLOCK_KINDS)
     expected = {place.key: place.shape for block in blocks for place in block.places}
     if isinstance(source, (str, Path)):
@@ -221,29 +239,28 @@ def attach(
         opened = open_weights(None, [Path(path) for path in source], expected, strict=False, io=io, warn=_warn)
     else:
         opened = source
-    workers = decode_workers(where) if threads is None else threads
-    ram = _nbytes(ram_budget) or 0
-    settings = StreamSettings(
-        _nbytes(vram_budget, least=1) or UNLIMITED,
-        ram,
-        workers,
-        page_cache_nbytes=page_cache_share(int(psutil.virtual_memory().available), ram, opened),
-        load_in_pauses=where.type == "cpu",
-    )
-    sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
-    handle = attach_blocks(
-        module,
-        blocks,
-        in_order_of_tree(blocks),
-        opened,
-        settings,
-        where,
-        dtype or compute_type(where),
-        asleep=sharing is not None,
-        on_forward=None if sharing is None else sharing.on_forward,
-    )
-    if sharing is not None:
-        sharing.join(handle, module)
+    closes = [opened.close]
+    try:
+        available_nbytes = int(psutil.virtual_memory().available)
+        page_cache_nbytes = page_cache_share(available_nbytes, settings.ram_budget_nbytes, opened)
+        sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
+        handle = attach_blocks(
+            module,
+            blocks,
+            in_order_of_tree(blocks),
+            opened,
+            replace(settings, page_cache_nbytes=page_cache_nbytes),
+            where,
+            dtype or compute_type(where),
+            asleep=sharing is not None,
+            on_forward=None if sharing is None else sharing.on_forward,
+        )
+        closes.insert(0, handle.close)
+        if sharing is not None:
+            sharing.join(handle, module)
+    except BaseException:
+        close_after_failure(*closes)
+        raise
     return handle
 
 

@@ -41,12 +41,12 @@ def compile_decoders(
 
         for key in one_of_each(source, keys, WORTH_NBYTES // dtype.itemsize):
             info = source.info(key)
-            out = torch.empty(info.shape, dtype=dtype)
+            out = torch.empty(info.shape, dtype=dtype, device="cpu")
             source.read_into(key, out)
             if may_keep(info, settings):
                 source.hold(key).write_into(out)
             if settings.spill_dir is not None and is_spillable(info):
-                half = torch.empty(info.shape, dtype=torch.float16)
+                half = torch.empty(info.shape, dtype=torch.float16, device="cpu")
                 source.read_into(key, half)
                 copy_cast(out, half)
 

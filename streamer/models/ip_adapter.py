@@ -134,7 +134,7 @@ def _require_fitting(content: AdapterFile, groups: Mapping[str, Mapping[str, tor
     if not _input_size(groups["image_proj"]):
         raise WeightsFileError(
             str(content.path),
-            "it is of a kind that isn't supported (Face ID).",
+            "it is of a kind that isn't supported (Face ID), or damaged: what it makes of a picture isn't known.",
             "Take ip-adapter_sdxl or a plus.",
         )
     expected: dict[str, tuple[int, ...]] = {}
@@ -161,12 +161,15 @@ def _require_fitting(content: AdapterFile, groups: Mapping[str, Mapping[str, tor
 def _input_size(projection: Mapping[str, torch.Tensor]) -> tuple[str, int] | None:
     """What of the image encoder the adapter reads, and how many numbers; None: something else."""
     if "proj.weight" in projection and "norm.weight" in projection and "proj.0.weight" not in projection:
-        return "projection_dim", int(projection["proj.weight"].shape[1])
-    if "proj_in.weight" in projection and "latents" in projection:
-        return "hidden_size", int(projection["proj_in.weight"].shape[1])
-    if "proj.3.weight" in projection:
-        return "hidden_size", int(projection["proj.0.weight"].shape[1])
-    return None
+        name, reads = "projection_dim", "proj.weight"
+    elif "proj_in.weight" in projection and "latents" in projection:
+        name, reads = "hidden_size", "proj_in.weight"
+    elif "proj.0.weight" in projection and "proj.3.weight" in projection:
+        name, reads = "hidden_size", "proj.0.weight"
+    else:
+        return None
+    matrix = projection[reads]
+    return (name, int(matrix.shape[1])) if matrix.ndim == 2 else None
 
 
 def _require_same_encoder(path: Path, projection: Mapping[str, torch.Tensor], encoder: Any, folder: Path) -> None:

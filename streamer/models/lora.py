@@ -106,7 +106,10 @@ def _apply(pipe: Any, file: LoraFile, adapter: str) -> AppliedLora:
         state = pipe.lora_state_dict(dict(content.tensors), unet_config=pipe.unet.config)[0]
     except _FAULTS as error:
         raise WeightsFileError(str(path), f"it isn't a LoRA that can be read ({error}).", _HINT) from error
-    wanted = _require_fitting(path, state, pipe)
+    try:
+        wanted = _require_fitting(path, state, pipe)
+    except _FAULTS as error:  # names of layers that diffusers can't place
+        raise WeightsFileError(str(path), f"it isn't a LoRA that can be read ({error}).", _HINT) from error
     before = _adapter_tensors(pipe)
     where = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
     try:

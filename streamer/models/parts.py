@@ -38,6 +38,7 @@ from streamer.runtime.bind import ModuleBlock
 from streamer.runtime.guards import Guards
 from streamer.runtime.share import SharedBudget
 from streamer.sources.base import WeightSource
+from streamer.sources.closing import close_after_failure, close_all
 from streamer.tiers.device_memory import Cap, Context, PeakMeter, tensors_nbytes
 
 _TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
@@ -109,8 +110,7 @@ class PipelineParts:
                 self._stream_text_encoder(model, part, others, dtype)
             self._stream_vae(model, others, dtype)
         except BaseException:
-            source.close()
-            self.close()
+            close_after_failure(source.close, self.close)
             raise
         self._set_cap()
         weakref.finalize(self, self._cap.lift)
@@ -261,9 +261,7 @@ class PipelineParts:
 
     def close(self) -> None:
         """Stops all workers, lets go of all weights and lifts the cap. Further calls do nothing."""
-        for handle in self._handles.values():
-            handle.close()
-        self._cap.lift()
+        close_all(*(handle.close for handle in self._handles.values()), self._cap.lift)
 
     def __enter__(self) -> PipelineParts:
         return self
@@ -312,7 +310,9 @@ class PipelineParts:
             name: what a person calls it.
             module: to be streamed on the same device.
         """
-        return Sharing(module, name, self.share, self._peaks if self._device.type == "cuda" else None, self._measured)
+        peaks = self._peaks if self._device.type == "cuda" else None
+        on_processor = self._device.type == "cpu"
+        return Sharing(module, name, self.share, peaks, self._measured, on_processor=on_processor)
 
     def _sharing(self, part: str, module: nn.Module) -> Sharing:
         self._members[part] = self.sharing(_PART_NAMES.get(part, part), module)

@@ -23,6 +23,7 @@ class Sharing:
         share: the budget.
         peaks: what the device's allocator counts; None: it has none that counts.
         measured: called after a forward was measured.
+        on_processor: the module computes there.
 
     Attributes:
         name: in the budget.
@@ -36,9 +37,11 @@ class Sharing:
         share: SharedBudget,
         peaks: PeakMeter | None,
         measured: Callable[[], None],
+        *,
+        on_processor: bool = False,
     ) -> None:
         self.name = name
-        self.activations = ActivationMeter(partial(twin_of, module), self._structure, name)
+        self.activations = ActivationMeter(partial(twin_of, module), self._structure, name, on_processor=on_processor)
         self._module = module
         self._handle: StreamHandle | None = None
         self._share = share

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from streamer.errors import ModelError
 from streamer.models.activations import ActivationMeter
 from streamer.models.unet import empty_unet
 
@@ -38,8 +39,18 @@ def unet_inputs(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape)
         config: of the U-Net, of SDXL's kind (text and time are added).
         dtype: of all but the time.
         shape: of the latent.
+
+    Raises:
+        ModelError: it is of another kind.
     """
-    pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+    told, of_time = config.get("projection_class_embeddings_input_dim"), config.get("addition_time_embed_dim")
+    if not isinstance(told, int) or not isinstance(of_time, int) or told <= 6 * of_time:
+        raise ModelError(
+            "the U-Net",
+            f"its configuration takes no summary of the prompt and no sizes ({told!a}, {of_time!a}).",
+            "Is it a model of Stable Diffusion XL? Others can't be streamed.",
+        )
+    pooled = told - 6 * of_time
 
     def empty(*sizes: int) -> torch.Tensor:
         return torch.empty(shape.batch, *sizes, dtype=dtype, device="meta")
@@ -52,13 +63,15 @@ def unet_inputs(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape)
     }
 
 
-def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape) -> int:
+def unet_activations(config: Mapping[str, Any], dtype: torch.dtype, shape: StepShape, device: torch.device) -> int:
     """Bytes that a forward of such a U-Net needs beside weights.
 
     Args:
         config: of the U-Net.
         dtype: to compute in.
         shape: of the latent.
+        device: to compute on.
     """
-    meter = ActivationMeter(lambda: nn.Module.to(empty_unet(config), dtype), name="the U-Net")
+    unet: nn.Module = empty_unet(config)
+    meter = ActivationMeter(lambda: unet.to(dtype), name="the U-Net", on_processor=device.type == "cpu")
     return meter((), unet_inputs(config, dtype, shape))

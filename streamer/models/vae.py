@@ -85,6 +85,7 @@ def empty_vae(config: Mapping[str, Any], name: str) -> AutoencoderKL:
     return vae.eval()
 
 
+@torch.inference_mode(False)
 def state_type(vae: AutoencoderKL, dtype: torch.dtype, device: torch.device) -> None:
     """Whoever asks for the VAE's type is told the pipeline's, whatever it computes in: latents are cast to it.
 
@@ -169,6 +170,7 @@ def _cast_inputs(module: nn.Module, dtype: torch.dtype) -> None:
     module.register_forward_pre_hook(cast)
 
 
+@torch.inference_mode(False)  # they outlast it
 def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.device, types: VaeTypes) -> None:
     """Gives the two 1x1 convolutions between latents and halves their weights; they always stay on the device.
 
@@ -190,7 +192,7 @@ def load_small_rest(vae: AutoencoderKL, weights: PartWeights, device: torch.devi
         source = open_part(weights, conv, lambda key, name=name: (f"{name}.{key}",))  # type: ignore[misc]
         try:
             for key, empty in tuple(conv.named_parameters()):
-                values = torch.empty(empty.shape, dtype=types.weights)
+                values = torch.empty(empty.shape, dtype=types.weights, device="cpu")
                 source.read_into(key, values)
                 own_parameters(conv)[key] = nn.Parameter(values.to(device, dtype), requires_grad=empty.requires_grad)
         finally:

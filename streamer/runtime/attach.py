@@ -20,6 +20,7 @@ from streamer.runtime.adapter_layers import AdapterLayers, require_unmerged
 from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
 from streamer.runtime.compiling import CompiledBlocks
 from streamer.runtime.engine import Engine
+from streamer.runtime.forgotten import let_go
 from streamer.runtime.gate import Gate
 from streamer.runtime.guards import Guards
 from streamer.runtime.hooks import StreamHooks
@@ -31,6 +32,7 @@ from streamer.runtime.state_dict import StateDict
 from streamer.runtime.stats import StreamStats
 from streamer.runtime.whole_budget import WholeBudget, with_reserved
 from streamer.sources.base import WeightSource
+from streamer.sources.closing import close_after_failure, close_all
 
 _HANDLE = "_stream_handle"
 """In a streamed module's own attributes."""
@@ -64,7 +66,7 @@ class StreamHandle:
         self._budget = budget
         self._adapters = adapters
         self._state_dict = state_dict
-        self._undo = tuple(undo)
+        self._undo = tuple(reversed(undo))
         self._is_closed = self._is_detached = False
 
     @property
@@ -174,17 +176,12 @@ class StreamHandle:
                 "Call detach() instead of close(), or attach() the module again.",
             )
         filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
-        self._engine.close()
-        self.leave()
-        for place, values in filled:
-            place.parameter.data = values
-        self._source.close()
         self._is_closed = self._is_detached = True
+        close_all(self._engine.close, self.leave, functools.partial(_fill, filled), self._source.close)
 
     def leave(self) -> None:
         """The module runs without hooks again, with whatever its parameters hold. Once this is closed."""
-        for undo in self._undo:
-            undo()
+        close_all(*self._undo)
 
     def release(self, part: nn.Module) -> None:
         """This part's parameters are ordinary ones from now on, in memory with their values; the rest streams on.
@@ -209,8 +206,7 @@ class StreamHandle:
         filled = [(place, _read(self._source, place)) for place in gone]
         self._engine.drop({place.key for place in gone}, self._planned(kept))
         self._blocks = tuple(kept)
-        for place, values in filled:
-            place.parameter.data = values
+        _fill(filled)
         self._in_memory.add(gone)
         self._adapters.forget(gone)
 
@@ -239,10 +235,7 @@ class StreamHandle:
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
         self._is_closed = True
-        self._adapters.close()
-        self._in_memory.close()
-        self._engine.close()
-        self._source.close()
+        close_all(self._adapters.close, self._in_memory.close, self._engine.close, self._source.close)
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""
@@ -265,12 +258,11 @@ def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype, packed: Weight
         dtype: to compute in.
         packed: gives the weights in a form that the device expands; None: it doesn't.
     """
-    itemsize = torch.empty((), dtype=dtype).element_size()
     return [
         lay_out(
             block.name,
             [(place.key, place.shape) for place in block.places],
-            itemsize,
+            dtype.itemsize,
             pinned=block.pinned,
             runway=block.runway,
             inflated=[packed.info(place.key).inflated for place in block.places] if packed is not None else (),
@@ -279,6 +271,7 @@ def as_planned(blocks: Sequence[ModuleBlock], dtype: torch.dtype, packed: Weight
     ]
 
 
+@torch.inference_mode(False)  # what is made here is used outside of it, too, and by other threads
 def attach(
     root: nn.Module,
     blocks: Sequence[ModuleBlock],
@@ -313,13 +306,13 @@ def attach(
         EvictedWeightsError: an adapter is fused into the weights that the module has.
         SettingError: the module, or a part of it, streams already.
     """
-    engine: Engine | None = None
+    closes, undo = [source.close], list[Callable[[], None]]()
     try:
         _require_free(root)
         require_unmerged(root)
         packed = source if settings.decodes_on(device.type) else None
         planned = functools.partial(as_planned, dtype=dtype, packed=packed)
-        in_memory = InMemory(root, blocks)
+        undo.append((in_memory := InMemory(root, blocks)).close)
         in_memory.move(device, dtype)
         # The plan first: if the budget can't work, the module keeps its weights.
         for_weights = settings.vram_budget_nbytes - in_memory.nbytes
@@ -328,27 +321,32 @@ def attach(
         except BudgetError as error:
             raise with_reserved(error, in_memory.nbytes) from None
         settings = replace(settings, vram_budget_nbytes=max(1, for_weights))
-        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype, asleep=asleep)
+        engine = Engine(plan, source, Binder(blocks, device, dtype), settings, device, dtype)
+        closes.insert(0, engine.close)
         budget = WholeBudget(engine, in_memory)
-        passage = Passage(root)
-        hooks = StreamHooks(root, blocks, engine, budget.renew, on_forward)
-        state_dict = StateDict(root, blocks, in_memory, functools.partial(_values, source))
+        undo.append((passage := Passage(root)).remove)
+        undo.append((hooks := StreamHooks(root, blocks, engine, budget.renew, on_forward)).remove)
+        undo.append((state_dict := StateDict(root, blocks, in_memory, functools.partial(_values, source))).remove)
         passage.lead_out()
-        compiled = CompiledBlocks(blocks)
-        guards = Guards(root, device, dtype, keeps_type=keeps_type)
-        adapters = AdapterLayers(root, blocks, hooks.hook, functools.partial(_read, source))
-        # Whoever forgets to close the handle: with the module, threads and files go too.
-        weakref.finalize(root, _let_go, engine, source)
-        undo = [part.remove for part in (adapters, hooks, passage, compiled, guards, state_dict)]
-        undo += [in_memory.close, lambda: root.__dict__.pop(_HANDLE, None)]
+        undo.append(CompiledBlocks(blocks).remove)
+        undo.append(Guards(root, device, dtype, keeps_type=keeps_type, in_memory=in_memory).remove)
+        undo.append((adapters := AdapterLayers(root, blocks, hooks.hook, functools.partial(_read, source))).remove)
+        undo.append(lambda: root.__dict__.pop(_HANDLE, None))
         handle = StreamHandle(engine, source, blocks, planned, passage, in_memory, budget, adapters, state_dict, undo)
         root.__dict__[_HANDLE] = handle
-        return handle
+        engine.begin()  # last: what fails before leaves the module with its weights
     except BaseException:
-        if engine is not None:
-            engine.close()
-        source.close()
+        close_after_failure(*reversed(undo), *closes)
         raise
+    # Whoever forgets to close the handle: with the module, threads and files go too.
+    weakref.finalize(root, let_go, engine, source)
+    if not asleep:
+        try:
+            engine.wake()
+        except BaseException:
+            close_after_failure(handle.close)
+            raise
+    return handle
 
 
 def _require_free(root: nn.Module) -> None:
@@ -365,18 +363,20 @@ def _require_free(root: nn.Module) -> None:
         earlier.leave()
 
 
+def _fill(values: Sequence[tuple[ParameterPlace, torch.Tensor]]) -> None:
+    for place, own in values:
+        place.parameter.data = own
+
+
+@torch.inference_mode(False)  # what is read may outlast it
 def _read(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
     """The parameter's values in memory of their own, where and as the parameter is."""
     return _values(source, place).to(place.parameter.device)
 
 
+@torch.inference_mode(False)
 def _values(source: WeightSource, place: ParameterPlace) -> torch.Tensor:
     """The parameter's values in host memory, in its type."""
-    values = torch.empty(place.shape, dtype=place.parameter.dtype)
+    values = torch.empty(place.shape, dtype=place.parameter.dtype, device="cpu")
     source.read_into(place.key, values)
     return values
-
-
-def _let_go(engine: Engine, source: WeightSource) -> None:
-    engine.close()
-    source.close()

@@ -64,23 +64,36 @@ class Binder:
     A parameter whose block isn't there keeps its shape, type and device, and holds NaN: used by mistake it shows.
 
     Args:
-        blocks: whose parameters are bound; each becomes a placeholder at once.
+        blocks: whose parameters are bound, from `begin` on.
         device: that the parameters shall be on.
         dtype: that they shall have.
     """
 
     def __init__(self, blocks: Sequence[ModuleBlock], device: torch.device, dtype: torch.dtype) -> None:
         nothing = torch.full((), math.nan, dtype=dtype, device=device)
+        self._blocks = tuple(blocks)
         self._keys = [[place.key for place in block.places] for block in blocks]
         self._parameters: list[list[nn.Parameter]] = []
-        self._placeholders: list[list[torch.Tensor]] = []
+        self._placeholders = [[nothing.expand(place.shape) for place in block.places] for block in blocks]
         self._bound: dict[int, bool] = {}  # False: an interrupt may have left it half way
-        for block in blocks:
-            placeholders = [nothing.expand(place.shape) for place in block.places]
-            self._placeholders.append(placeholders)
-            self._parameters.append(
+
+    def begin(self) -> None:
+        """All parameters become placeholders; what they held is let go of. Once, before anything is bound.
+
+        If this is interrupted, they hold it again.
+        """
+        before = [(place, place.parameter, place.parameter.data) for block in self._blocks for place in block.places]
+        try:
+            self._parameters = [
                 [_replaced(place, empty) for place, empty in zip(block.places, placeholders, strict=True)]
-            )
+                for block, placeholders in zip(self._blocks, self._placeholders, strict=True)
+            ]
+        except BaseException:
+            for place, parameter, values in before:
+                parameter.data = values
+                own_parameters(place.owner)[place.attribute] = parameter
+            raise
+        self._blocks = ()  # which would keep the module alive
 
     def bind(self, block: int, views: Sequence[torch.Tensor]) -> None:
         """Points the block's parameters at the views, if they aren't yet."""
@@ -117,7 +130,8 @@ class Binder:
 def _replaced(place: ParameterPlace, empty: torch.Tensor) -> nn.Parameter:
     """The parameter, now a placeholder: the same object where it has a device, a new one where it had none yet."""
     parameter = place.parameter
-    if parameter.is_meta or parameter.dtype != empty.dtype or parameter.device != empty.device:
+    is_other = parameter.is_meta or parameter.dtype != empty.dtype or parameter.device != empty.device
+    if is_other or parameter.is_inference():  # one made in inference mode stays unusable outside, whatever it holds
         # torch takes other kernels for half precision on a CPU when a weight doesn't require gradients.
         parameter = nn.Parameter(empty, requires_grad=parameter.requires_grad)
         own_parameters(place.owner)[place.attribute] = parameter

@@ -20,6 +20,12 @@ def uncompiled(hook: Callable[..., None]) -> Callable[..., None]:
     return disabled
 
 
+def uncompiled_itself(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which a compiler passes over, but not what it calls."""
+    disabled: Callable[..., Any] = torch.compiler.disable(function, recursive=False)
+    return disabled
+
+
 class CompiledBlocks:
     """``compile()`` of a block, and so ``compile_repeated_blocks()`` of its model, compiles what it computes.
 

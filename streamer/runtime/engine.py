@@ -6,6 +6,7 @@ slow happens under it: files are read, decoded and sent outside.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -28,6 +29,7 @@ from streamer.runtime.slots import DeviceSlots
 from streamer.runtime.spans import SpanRecorder
 from streamer.runtime.trace import OrderTrace
 from streamer.sources.base import WeightSource
+from streamer.sources.closing import close_all
 from streamer.tiers.device_clock import Mark, clock_of
 from streamer.tiers.upload import Upload
 
@@ -45,7 +47,6 @@ class Engine:
         settings: budgets and threads.
         device: of the arena.
         dtype: of the weights on the device.
-        asleep: take no device memory before the first step, as after `suspend`.
     """
 
     def __init__(
@@ -56,15 +57,13 @@ class Engine:
         settings: StreamSettings,
         device: torch.device,
         dtype: torch.dtype,
-        *,
-        asleep: bool = False,
     ) -> None:
         self.account = Account()
         self.shrunk_nbytes: int | None = None  # what `make_room` left of the budget, until somebody takes note of it
         self._used_since: dict[int, tuple[float, Mark | None]] = {}
         self._device = device
         self._settings = settings
-        self._budget_nbytes = settings.vram_budget_nbytes
+        self.budget_nbytes = settings.vram_budget_nbytes  # most bytes of weights on the device
         self._binder = binder
         # Entering the lock itself can't be interrupted half way, as entering the condition could.
         self._lock = threading.RLock()
@@ -72,33 +71,22 @@ class Engine:
         self._closed = False
         self._in_step = False  # still set when a step begins: the one before was broken off
         self._budget_changed = False  # while a step ran
-        self._next_plan = plan if asleep else None  # installed before anything else is loaded
+        self._next_plan: Plan | None = plan  # installed before anything else is loaded
         self._in_flight = 0
         self._pauses = Pauses(settings.load_in_pauses)
         self._failure = LoadFailure()
         self._slots = DeviceSlots(device, dtype, settings, self._stopping)
         self.host = HostTiers(source, settings, self.account.reads.note)
-        self._total_nbytes = make_plan(plan.blocks, plan.order, UNLIMITED).arena_nbytes
+        # The most bytes on the device that there is a use for: with these, everything stays.
+        self.total_nbytes = make_plan(plan.blocks, plan.order, UNLIMITED).arena_nbytes
         self._trace = OrderTrace(plan.order)
         self._schedule = Schedule(plan)
-        if not asleep:
-            self._install(plan)
-        self._threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
+        self.threads = PrefetchThreads(settings.workers, self._load_next, self._fail, "streamer-prefetch")
 
     @property
     def plan(self) -> Plan:
         """The plan in force; while suspended, that of the next step."""
         return self._schedule.plan
-
-    @property
-    def budget_nbytes(self) -> int:
-        """Most bytes of weights on the device."""
-        return self._budget_nbytes
-
-    @property
-    def total_nbytes(self) -> int:
-        """The most bytes on the device that there is a use for: with these, everything stays."""
-        return self._total_nbytes
 
     @property
     def smallest_nbytes(self) -> int:
@@ -118,6 +106,19 @@ class Engine:
             self.account.recorder = SpanRecorder()
         return self.account.recorder
 
+    def begin(self) -> None:
+        """The module's own weights are let go of: from now on they are the engine's to bring. Asleep; once.
+
+        If this fails, the module still has them.
+        """
+        self.threads.start()
+        self._binder.begin()
+
+    def wake(self) -> None:
+        """Loading begins before the first step, as far as that works. Not while a step runs."""
+        with contextlib.suppress(Exception):  # the step tries again, and says so
+            self._install_next_plan()
+
     # The compute thread's side
 
     def begin_step(self) -> None:
@@ -129,13 +130,14 @@ class Engine:
             Exception: whatever a worker raised; the next step starts afresh.
         """
         self._require_open()
-        if self._budget_changed:
-            self._budget_changed = False
-            self._next_plan = make_plan(self.plan.blocks, self.plan.order, self._budget_nbytes)
-        # A fault of loading ahead, after the last step's end, is this step's only if it happens again.
-        if (self._in_step or self._failure.happened) and self._next_plan is None:
-            self._next_plan = self.plan
-        self._in_step = True
+        with self._lock:
+            if self._budget_changed:
+                self._budget_changed = False
+                self._next_plan = make_plan(self.plan.blocks, self.plan.order, self.budget_nbytes)
+            # A fault of loading ahead, after the last step's end, is this step's only if it happens again.
+            if (self._in_step or self._failure.happened) and self._next_plan is None:
+                self._next_plan = self.plan
+            self._in_step = True
         self._install_next_plan_or_half()
         self._trace.begin()
         self.account.begin_step()
@@ -154,7 +156,7 @@ class Engine:
         self.account.stats.end_step()
         order = self._trace.finish()
         if order is not None:
-            self._next_plan = make_plan(self.plan.blocks, order, self._budget_nbytes)
+            self._next_plan = make_plan(self.plan.blocks, order, self.budget_nbytes)
             self._install_next_plan()
             self.account.stats.replanned()
         else:
@@ -225,6 +227,7 @@ class Engine:
             if self._settings.workers:
                 if self._pauses.begin(block):
                     self._changed.notify_all()
+                self.threads.require_here()
                 self._changed.wait(0.1)  # not for ever: on Windows only then Ctrl-C is seen
             return None
 
@@ -249,13 +252,13 @@ class Engine:
         self._require_open()
         self.suspend()
         self._binder.drop(keys)
-        self._total_nbytes = make_plan(blocks, self.plan.order, UNLIMITED).arena_nbytes
-        self._replan(blocks, self._budget_nbytes, now=True)
+        self.total_nbytes = make_plan(blocks, self.plan.order, UNLIMITED).arena_nbytes
+        self._replan(blocks, self.budget_nbytes, now=True)
 
     def _replan(self, blocks: Sequence[Block], nbytes: int, *, now: bool) -> None:
         with self._lock:
             plan = make_plan(blocks, self.plan.order, nbytes)
-            self._budget_nbytes = nbytes
+            self.budget_nbytes = nbytes
             if self._in_step and not now:  # or it was broken off: the next step sees to it as well
                 self._budget_changed = True
                 return
@@ -282,7 +285,7 @@ class Engine:
         if not self._halve():
             return None
         self.begin_step()
-        return self._budget_nbytes
+        return self.budget_nbytes
 
     def close(self) -> None:
         """Stops and joins the workers, and lets go of all memory. Any thread; further calls do nothing."""
@@ -291,11 +294,7 @@ class Engine:
                 return
             self._closed = True
             self._changed.notify_all()
-        self._threads.join()
-        self._binder.unbind_all()
-        self._slots.let_go()
-        self.host.close()
-        self._failure.clear()
+        close_all(self.threads.join, self._binder.unbind_all, self._slots.let_go, self.host.close, self._failure.clear)
 
     # The workers' side
 
@@ -349,7 +348,7 @@ class Engine:
         """Where there is no room for the plan that waits, one for half its weights."""
         if self._install_next_plan():
             return
-        tried = self._budget_nbytes if self._halve() else None
+        tried = self.budget_nbytes if self._halve() else None
         if tried is None or not self._install_next_plan():
             raise DeviceMemoryError(tried, f"no room for {self.plan.arena_nbytes:,} bytes of weights")
 
@@ -374,7 +373,7 @@ class Engine:
         if self.plan.arena_nbytes <= self.smallest_nbytes:
             return False
         self.set_budget(max(self.smallest_nbytes, self.plan.arena_nbytes // 2), now=True)
-        self.shrunk_nbytes = self._budget_nbytes
+        self.shrunk_nbytes = self.budget_nbytes
         return True
 
     def _install(self, plan: Plan) -> None:
@@ -387,6 +386,7 @@ class Engine:
     def _let_loads_end(self) -> None:
         """Returns when nothing is being loaded; a plan that waits, or the end, keeps more from being begun."""
         while self._in_flight and self._settings.workers:
+            self.threads.require_here()
             self._changed.wait(0.1)
         self._in_flight = 0
 

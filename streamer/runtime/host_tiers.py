@@ -8,6 +8,7 @@ from streamer.config import StreamSettings
 from streamer.plan import Plan
 from streamer.runtime.keeping import keep_by
 from streamer.sources.base import OnRead, WeightSource
+from streamer.sources.closing import close_all
 from streamer.tiers.host_cache import HostCache
 from streamer.tiers.spill import SpillTier
 
@@ -54,6 +55,4 @@ class HostTiers:
 
     def close(self) -> None:
         """Lets go of what is kept, and of the spill file, which stays."""
-        self._cache.close()
-        if self._spill is not None:
-            self._spill.close()
+        close_all(self._cache.close, *([] if self._spill is None else [self._spill.close]))

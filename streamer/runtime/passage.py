@@ -6,13 +6,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.accelerate_names import is_moved_about
-from streamer.runtime.compiling import uncompiled
+from streamer.runtime.compiling import uncompiled, uncompiled_itself
 from streamer.runtime.diffusers_names import is_offloaded_in_groups
 from streamer.runtime.gate import Gate
+from streamer.runtime.torch_names import CALL
 
 
 class Passage:
@@ -32,15 +34,16 @@ class Passage:
 
     def lead_out(self) -> None:
         """After everything else that a forward does, the next may begin."""
-        # Also when the forward raises; where it is interrupted, no hook is called.
         self._handles.append(self._root.register_forward_hook(uncompiled(self._leave), always_call=True))
-        self._root.forward = _leaving_if_broken_off(self._root.forward, self._leave)
+        # Around the hooks, too: they wait and can be interrupted, and then torch calls no others.
+        self._root.__dict__[CALL] = _guarded(getattr(self._root, CALL), self._leave)
 
     def remove(self) -> None:
         """The module's forwards pass freely again."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._root.__dict__.pop(CALL, None)
 
     def _enter(self, *_: object) -> None:
         self.gate.enter(self)
@@ -50,16 +53,26 @@ class Passage:
         self.gate.leave(self)
 
 
-def _leaving_if_broken_off(forward: Callable[..., Any], leave: Callable[[], None]) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def forward_and_leave(*args: Any, **kwargs: Any) -> Any:
+def _guarded(call: Callable[..., Any], leave: Callable[[], None]) -> Callable[..., Any]:
+    """Whatever breaks the call off, others may come in; and autocast keeps no copies of weights.
+
+    What it keeps is outside the budget, and it knows a weight by its parameter: of another weight that comes into the
+    same parameter it would give the one before.
+    """
+
+    @functools.wraps(call)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        keeps_copies = torch.is_autocast_cache_enabled()
         try:
-            return forward(*args, **kwargs)
+            torch.set_autocast_cache_enabled(False)
+            return call(*args, **kwargs)
         except BaseException:
             leave()
             raise
+        finally:
+            torch.set_autocast_cache_enabled(keeps_copies)
 
-    return forward_and_leave
+    return uncompiled_itself(guarded)
 
 
 def _require_no_offloading(root: nn.Module) -> None:

@@ -49,6 +49,7 @@ class DeviceSlots:
         if isinstance(self.upload, StagedUpload):
             self.upload.clock = clock
 
+    @torch.inference_mode(False)  # whose tensors other threads, which aren't in it, couldn't write to
     def install(self, plan: Plan) -> None:
         """The slots are this plan's, with nothing in them. Nothing may be loading or in use."""
         # What was there goes first: old and new together would break the budget.

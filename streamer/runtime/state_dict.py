@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from streamer.errors import EvictedWeightsError
 from streamer.runtime.bind import ModuleBlock, ParameterPlace
 from streamer.runtime.diffusers_names import only_names_are_asked_for
 from streamer.runtime.in_memory import InMemory
 from streamer.runtime.peft_layers import adapters_are_loaded_or_saved
+from streamer.runtime.torch_names import own_parameters
 
 _SAVE = "save_pretrained"
 SHARD = "1GB"
@@ -25,7 +27,8 @@ SHARD = "1GB"
 class StateDict:
     """Answers for the module's weights where somebody wants all of them.
 
-    A state dict is refused, but to those who want adapters, or names. Saving the module writes what the source has.
+    A state dict is refused, also of a part, but to those who want adapters, or names; and so is one that would replace
+    streamed weights. Saving the module writes what the source has.
 
     Args:
         root: the module.
@@ -46,11 +49,17 @@ class StateDict:
         self._read = read
         self._places = {(id(p.owner), p.attribute): p for block in blocks for p in block.places}
         self._saving = False
-        self._hooks = [
+        self._hooks: list[RemovableHandle] = []
+        # Of each module that has streamed weights: parts of the whole are asked as well. The whole is asked first, so
+        # that it is refused before anything is loaded.
+        owners = {id(p.owner): p.owner for block in blocks for p in block.places}
+        for module in {id(root): root, **owners}.values():
             # Partial: torch marks them, and a bound method can't be marked.
-            root.register_state_dict_pre_hook(functools.partial(self._refuse)),
-            root.register_state_dict_post_hook(functools.partial(self._fill)),
-        ]
+            self._hooks += [
+                module.register_state_dict_pre_hook(functools.partial(self._refuse)),
+                module.register_state_dict_post_hook(functools.partial(self._fill)),
+                module.register_load_state_dict_pre_hook(functools.partial(self._refuse_loading)),
+            ]
         save = getattr(root, _SAVE, None)
         if save is not None:
             root.__dict__[_SAVE] = self._saved(save)
@@ -61,12 +70,14 @@ class StateDict:
             hook.remove()
         self._root.__dict__.pop(_SAVE, None)
 
-    def _refuse(self, *_: Any) -> None:
+    def _refuse(self, module: nn.Module, *_: Any) -> None:
         if self._saving or only_names_are_asked_for():
             return
         if adapters_are_loaded_or_saved():
             self._in_memory.changed()  # those that are there may get other contents
             return
+        if module is not self._root and not any(self._own_places(module)):
+            return  # its weights don't stream any more
         raise EvictedWeightsError(
             "The weights of this module are streamed: most of them aren't in memory, so state_dict() can't give them, "
             "nor can offloading by other means move them.",
@@ -74,11 +85,26 @@ class StateDict:
             "writes them. Instead of offloading take a smaller vram_budget.",
         )
 
-    def _fill(self, _: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+    def _refuse_loading(self, module: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+        places = self._named_places() if module is self._root else self._own_places(module)
+        found = next((name for name, _ in places if prefix + name in state), None)
+        if found is not None:
+            raise EvictedWeightsError(
+                f"The weights of this module are streamed from a file, so load_state_dict() can't replace {found}.",
+                "Load the model anew with a file of these weights. With memory for all weights, detach() makes an "
+                "ordinary module, which can be given others. Adapters can be loaded as they are.",
+            )
+
+    def _fill(self, module: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
         """Keys and shapes, as who loads adapters asks for; while the module is saved, what reads the values in turn."""
-        for name, place in self._named_places():
+        for name, place in self._own_places(module):
             empty = torch.empty(place.shape, dtype=place.parameter.dtype, device="meta")
             state[prefix + name] = _Unread.of(empty, self._read, place) if self._saving else empty
+
+    def _own_places(self, module: nn.Module) -> Iterator[tuple[str, ParameterPlace]]:
+        for attribute in tuple(own_parameters(module)):
+            if self._in_memory.streams(module, attribute):
+                yield attribute, self._places[id(module), attribute]
 
     def _named_places(self) -> Iterator[tuple[str, ParameterPlace]]:
         for name, module, attribute in self._in_memory.streamed():

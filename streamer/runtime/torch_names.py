@@ -11,6 +11,9 @@ from torch.utils._pytree import tree_map as tree_map
 APPLY = "_apply"
 """The method that ``to``, ``half``, ``cuda`` and the like come down to."""
 
+CALL = "_call_impl"
+"""The method that calling a module comes down to: its hooks and its forward."""
+
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
     """The module's own parameters by name: the table itself. Written here, no hook is told and no check made."""

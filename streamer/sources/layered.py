@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo, WeightSource
+from streamer.sources.closing import close_all
 
 
 class LayeredSource:
@@ -69,5 +70,4 @@ class LayeredSource:
 
     def close(self) -> None:
         """Closes every layer."""
-        for layer in self._layers:
-            layer.close()
+        close_all(*(layer.close for layer in self._layers))

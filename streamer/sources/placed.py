@@ -102,7 +102,7 @@ class PlacedSource:
         place = self._places[key]
         info = self._below.info(place.key)
         if place.transposed:
-            values = torch.empty(tuple(reversed(out.shape)), dtype=info.dtype)
+            values = torch.empty(tuple(reversed(out.shape)), dtype=info.dtype, device="cpu")
             self._read_rows(place, info, values)
             copy_transposed(out, values)
         else:
@@ -114,7 +114,7 @@ class PlacedSource:
         if place.whole:
             return self._below.hold(place.key)
         info = self.info(key)
-        values = torch.empty(info.shape, dtype=info.dtype)
+        values = torch.empty(info.shape, dtype=info.dtype, device="cpu")
         self.read_into(key, values)
         return DenseTensor(values)
 
@@ -152,7 +152,7 @@ class PlacedSource:
         if isinstance(self._below, RowReader):
             self._below.read_rows_into(place.key, first, out)
         else:
-            values = torch.empty(info.shape, dtype=info.dtype)
+            values = torch.empty(info.shape, dtype=info.dtype, device="cpu")
             self._below.read_into(place.key, values)
             copy_cast(out, values.narrow(0, first, n_rows))
 

@@ -77,6 +77,6 @@ class RoundedSource:
         self._below.close()
 
     def _rounded(self, key: str) -> torch.Tensor:
-        values = torch.empty(self._below.info(key).shape, dtype=self._dtype)
+        values = torch.empty(self._below.info(key).shape, dtype=self._dtype, device="cpu")
         self._below.read_into(key, values)
         return values

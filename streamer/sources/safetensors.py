@@ -26,6 +26,7 @@ from streamer.config import ReadMethod
 from streamer.errors import WeightsFileError, printable
 from streamer.sources.base import HeldTensor, OnRead, TensorInfo
 from streamer.sources.cast import DenseTensor, copy_cast
+from streamer.sources.closing import close_all
 from streamer.sources.faults import translated
 
 _DTYPES = {
@@ -135,7 +136,7 @@ class SafetensorsSource:
     def hold(self, key: str) -> HeldTensor:
         """The tensor in the type of the file."""
         r = self._ranges[key]
-        return DenseTensor(_read(r, torch.empty(r.shape, dtype=r.dtype)))
+        return DenseTensor(_read(r, torch.empty(r.shape, dtype=r.dtype, device="cpu")))
 
     def will_need(self, key: str) -> None:
         """Asks the system to read ahead."""
@@ -162,8 +163,7 @@ class SafetensorsSource:
 
     def close(self) -> None:
         """Closes the files."""
-        for file in self._files:
-            file.close()
+        close_all(*(file.close for file in self._files))
 
     def _add(self, path: Path, io: ReadMethod) -> None:
         try:

@@ -23,8 +23,8 @@ class Expander:
     """
 
     def __init__(self, device: torch.device) -> None:
-        entry, place = torch.arange(_ENTRIES)[:, None], torch.arange(_GROUP)
-        digits = entry // 3 ** (_GROUP - 1 - place) % 3
+        entry, place = (torch.arange(count, device="cpu") for count in (_ENTRIES, _GROUP))
+        digits = entry[:, None] // 3 ** (_GROUP - 1 - place) % 3
         self._digits = digits.reshape(-1).to(torch.int32).to(device)
 
     def expand(self, sections: InflatedSections, out: torch.Tensor, scratch: torch.Tensor) -> None:
@@ -62,7 +62,8 @@ class Expander:
             end = min(first + band, n_rows)
             memory = _Scratch(scratch, end - first, span)
             torch.index_select(sections.levels[first:end], 1, self._digits, out=memory.table)
-            torch.arange(0, (end - first) * _ENTRIES, _ENTRIES, out=memory.starts)
+            starts = memory.starts
+            torch.arange(0, (end - first) * _ENTRIES, _ENTRIES, out=starts, device=starts.device)
             for block in range(0, n_blocks, span):
                 last = min(block + span, n_blocks)
                 columns = slice(block * d, min(last * d, sections.sizes.columns))

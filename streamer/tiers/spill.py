@@ -176,7 +176,7 @@ class SpillTier:
 
 def _in_half(out: torch.Tensor) -> torch.Tensor:
     """The tensor itself if it is of float16, else memory for its values in float16."""
-    return out if out.dtype == torch.float16 else torch.empty(out.shape, dtype=torch.float16)
+    return out if out.dtype == torch.float16 else torch.empty(out.shape, dtype=torch.float16, device="cpu")
 
 
 def _raw(half: torch.Tensor) -> Bytes:

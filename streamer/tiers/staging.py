@@ -55,7 +55,7 @@ def _buffers(count: int, nbytes: int, pinned: bool) -> list[torch.Tensor]:
     if pinned:
         try:
             while len(buffers) < count:
-                buffers.append(torch.empty(nbytes, dtype=torch.uint8, pin_memory=True))
+                buffers.append(torch.empty(nbytes, dtype=torch.uint8, device="cpu", pin_memory=True))
         except RuntimeError as error:
             warnings.warn(
                 f"Page-locked memory was refused ({error}); uploads use pageable memory and are slower.",
@@ -63,5 +63,5 @@ def _buffers(count: int, nbytes: int, pinned: bool) -> list[torch.Tensor]:
                 stacklevel=3,
             )
     while len(buffers) < count:
-        buffers.append(torch.empty(nbytes, dtype=torch.uint8))
+        buffers.append(torch.empty(nbytes, dtype=torch.uint8, device="cpu"))
     return buffers

@@ -44,6 +44,23 @@ def test_every_form_is_timed_on_every_number_of_threads(file):
     assert len(told) == 3
 
 
+def test_plain_numpy_takes_its_turn_in_each_of_the_first_rounds(file, monkeypatch):
+    done: list[object] = []
+    real = decode_speed._timed
+
+    def spied(pool, work, jobs, outs):
+        done.append(len(outs))
+        return real(pool, work, jobs, outs) + len(done)
+
+    monkeypatch.setattr(decode_speed, "_timed", spied)
+    monkeypatch.setattr(decode_speed, "_PLAIN_ROUNDS", 2)
+    found = measure(file, 1 << 18, (1,), 3, print)
+    turns = len(FORMS) + 1
+    assert len(done) == 3 * turns - 1
+    assert [round(seconds) // turns for seconds in found.plain] == [1, 2]
+    assert min(found.plain) <= found.plain_seconds <= max(found.plain)
+
+
 @pytest.mark.parametrize("form", [form for form in FORMS if form != INFLATE])
 def test_one_wrong_bit_in_any_form_is_noticed(file, monkeypatch, form):
     wanted = {decode_speed.TO_FLOAT16: np.float16, decode_speed.TO_FLOAT32: np.float32}.get(form)

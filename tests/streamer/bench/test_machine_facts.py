@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from streamer.bench.machine_facts import Gpu, Package, gather, needed_packages, parse_driver_list
+from streamer.bench.machine_facts import Gpu, Package, _weights, gather, needed_packages, parse_driver_list
 
 SAID = """560.35, NVIDIA GeForce GTX 1060 6GB, 6.1, 6144, 5900
 560.35, Strange, [N/A], 1, 1
@@ -139,3 +140,13 @@ def test_weights_are_opened(demo_lzr2, tmp_path):
     assert gone is not None
     assert "no such file" in str(gone.fault)
     assert gone.storage == good.storage or gone.storage.filesystem
+
+
+def test_weights_in_a_folder_that_may_not_be_entered_are_a_fault(tmp_path):
+    class Locked(type(tmp_path)):  # type: ignore[misc]
+        def exists(self, **_: object) -> bool:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    found = _weights(Locked(tmp_path / "weights.lzr2"))
+    assert "Permission denied" in str(found.fault)
+    assert found.nbytes == 0

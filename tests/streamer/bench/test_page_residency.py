@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -58,4 +59,13 @@ def test_where_the_system_cannot_drop_it_is_said(file, monkeypatch):
 
 def test_of_others_files_nothing_is_told(file, monkeypatch):
     monkeypatch.setattr("streamer.bench.page_residency._may_ask", lambda _: False)
+    assert resident_share(file, [(0, NBYTES)]) is None
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENODEV, "No such device"), ValueError("cannot mmap an empty file")])
+def test_of_a_file_that_cannot_be_mapped_nothing_is_told(file, monkeypatch, fault):
+    def refuse(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("streamer.bench.page_residency.mmap.mmap", refuse)
     assert resident_share(file, [(0, NBYTES)]) is None

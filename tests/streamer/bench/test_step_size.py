@@ -27,7 +27,7 @@ def test_the_models_own_size_and_guidance(opened):
 def test_what_is_asked_for_counts(opened):
     wide, usual = step_size(opened, 128, 64, 1.0), step_size(opened, 64, 64, 1.0)
     assert wide.shape == StepShape(2 * usual.shape.width, usual.shape.height, 1)
-    assert wide.beside_nbytes > unet_activations(dict(opened.unet.config), opened.dtype, wide.shape)
+    assert wide.beside_nbytes > unet_activations(dict(opened.unet.config), opened.dtype, wide.shape, opened.device)
     assert wide.beside_nbytes > usual.beside_nbytes
 
 

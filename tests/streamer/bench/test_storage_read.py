@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import mmap
 import os
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lzr2.errors import IoFailedError
 from streamer.bench import storage_read
 from streamer.bench.pace import Pace
 from streamer.bench.storage_read import METHODS, PIECE, in_turn, read_speed, scattered, sequential
@@ -133,6 +135,32 @@ def test_a_file_system_that_reads_only_through_its_cache_is_told(file, monkeypat
     assert found.problem is not None
     assert not found.cold
     assert found.rate is None
+
+
+def test_a_file_that_cannot_be_mapped_is_told_and_other_readers_go_on(file, monkeypatch):
+    real = mmap.mmap
+
+    def refuse(fd: int, *rest: object, **named: object) -> mmap.mmap:
+        if fd >= 0:
+            raise OSError(errno.ENODEV, "No such device")
+        return real(fd, *rest, **named)
+
+    monkeypatch.setattr("mmap.mmap", refuse)
+    found = read_speed(file, "mmap", "blocks", [(0, PIECE)], threads=2, cold=True)
+    assert "can't be mapped" in str(found.problem)
+    assert (found.rate, found.cold) == (None, False)
+    plain = read_speed(file, "pread", "blocks", [(0, PIECE)], threads=2, cold=True)
+    assert plain.rate
+    assert (plain.resident_before, plain.cold) == (None, False)
+
+
+def test_a_mapped_read_that_fails_is_raised(file, monkeypatch):
+    def fail(*_: object) -> None:
+        raise IoFailedError("reading failed", path=file, offset=0)
+
+    monkeypatch.setattr("lzr2.file_source.MmapSource.read_into", fail)
+    with pytest.raises(IoFailedError):
+        read_speed(file, "mmap", "blocks", [(0, PIECE)], threads=1, cold=False)
 
 
 def test_other_faults_are_raised(file, monkeypatch):

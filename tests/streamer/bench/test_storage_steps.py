@@ -62,19 +62,37 @@ def test_emulated_steps_take_what_was_predicted_of_a_storage_that_bounds_them(ou
 
 def test_advice_is_the_smallest_budget_that_is_not_much_slower(outlook):
     steps = outlook.on(1e5)
-    best = advice(steps, outlook.forecast, AMPLE)
+    full = FreeMemory(AMPLE.device, 0)  # nothing can be kept beside
+    best = advice(steps, 1e5, outlook.forecast, full)
     assert (best.vram_nbytes, best.ram_nbytes) == (outlook.budgets[-1], 0)
-    slow = advice(steps[:1], outlook.forecast, AMPLE)
-    assert slow.vram_nbytes == outlook.budgets[0]
-    assert slow.ram_nbytes > 0
-    assert slow.step_seconds > slow.cached_seconds
     same = [replace(steps[-1], budget_nbytes=budget) for budget in (5, 6)]
-    assert advice(same, outlook.forecast, AMPLE).vram_nbytes == 5
+    assert advice(same, 1e5, outlook.forecast, AMPLE).vram_nbytes == 5
+
+
+def test_the_time_is_that_of_the_memory_that_is_advised(outlook):
+    disk = 1e5
+    (step, *_) = outlook.on(disk)
+    best = advice([step], disk, outlook.forecast, AMPLE)
+    assert best.vram_nbytes == outlook.budgets[0]
+    assert best.ram_nbytes > 0
+    kept = replace(outlook.forecast, settings=replace(outlook.forecast.settings, ram_budget_nbytes=best.ram_nbytes))
+    with_ram = replace(outlook, forecast=kept).on(disk)[0]
+    assert best.step_seconds == with_ram.outlook.prediction.step_seconds
+    assert best.cached_seconds == with_ram.cached.prediction.step_seconds
+    assert with_ram.outlook.prediction.disk_nbytes == 0
+    assert best.step_seconds < 0.1 * step.outlook.prediction.step_seconds
+
+
+def test_memory_that_does_not_help_is_not_advised(outlook):
+    decode = outlook.forecast.decode
+    same = replace(outlook, forecast=replace(outlook.forecast, decode=replace(decode, held=decode.read)))
+    best = advice(same.on(1e12)[:1], 1e12, same.forecast, AMPLE)
+    assert best.ram_nbytes == 0
 
 
 def test_memory_that_the_prediction_counts_on_is_part_of_the_advice(outlook):
     given = replace(outlook.forecast, settings=replace(outlook.forecast.settings, ram_budget_nbytes=7_000_000))
-    best = advice(outlook.on(1e12)[:1], given, AMPLE)
+    best = advice(outlook.on(1e12)[:1], 1e12, given, FreeMemory(10**12, 0))
     assert best.ram_nbytes == 7_000_000
 
 
@@ -82,18 +100,18 @@ def test_an_unlimited_budget_is_no_larger_than_everything(outlook):
     everything = outlook.forecast.thresholds()[-1]
     smallest, *_, largest = outlook.on(1e5)
     steps = [smallest, replace(largest, budget_nbytes=UNLIMITED)]
-    best = advice(steps, outlook.forecast, FreeMemory(everything, everything + 10**9))
+    best = advice(steps, 1e5, outlook.forecast, FreeMemory(everything, 0))
     assert best.vram_nbytes == UNLIMITED
 
 
 def test_advice_keeps_to_the_memory_that_is_free(outlook):
     steps = outlook.on(1e5)
-    largest = advice(steps, outlook.forecast, AMPLE)
+    largest = advice(steps, 1e5, outlook.forecast, FreeMemory(10**12, 0))
     small = FreeMemory(device=outlook.budgets[1], host=outlook.budgets[1])
-    best = advice(steps, outlook.forecast, small)
+    best = advice(steps, 1e5, outlook.forecast, small)
     assert best.vram_nbytes <= outlook.budgets[1] < largest.vram_nbytes
     assert best.ram_nbytes == 0  # what is left is the system's
-    none = advice(steps, outlook.forecast, FreeMemory(0, 0))
+    none = advice(steps, 1e5, outlook.forecast, FreeMemory(0, 0))
     assert none.vram_nbytes == outlook.budgets[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -32,6 +33,26 @@ def test_help_names_every_command(run):
 
 def test_the_version_is_that_of_the_package(run):
     assert run("--version") == (0, f"streamer {version('lzr2-streamer')}\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_name_that_is_no_text_can_be_printed(monkeypatch, encoding):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
+    monkeypatch.setattr(sys, "argv", ["streamer", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    sys.stdout.write("bad\udcff.png")
+    sys.stdout.flush()
+    assert b"bad\\udcff.png" in written.getvalue()
+
+
+def test_without_standard_streams_it_runs(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "argv", ["streamer", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["gen", "--nope"], ["index"], ["info", "a", "b"]])

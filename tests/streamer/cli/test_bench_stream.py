@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -56,6 +57,23 @@ def test_a_step_faster_than_its_bound_is_owned_up_to(bench, monkeypatch, seconds
     done = bench("--vram-budget", "20MB")
     assert done.code == 0
     assert ("faster than their bound" in done.out) is said
+
+
+def test_where_blocks_may_stay_packed_the_bound_is_said_to_be_none(bench, monkeypatch):
+    whole = partial(stream_sweep.sweep, run=run_here)
+
+    def packing(*arguments, **named):
+        found = whole(*arguments, **named)
+        return replace(found, forecast=replace(found.forecast, packs=True))
+
+    monkeypatch.setattr("streamer.bench.stream_sweep.sweep", packing)
+    monkeypatch.setattr(stream_sweep.BudgetRun, "bound_seconds", 1e9)
+    monkeypatch.setattr(stream_sweep.BudgetRun, "overlap", 0.5)
+    done = bench("--vram-budget", "20MB")
+    assert done.code == 0
+    assert "may move and stay packed" in done.out
+    assert "steps may be faster than both" in done.out
+    assert "faster than their bound" not in done.out  # of another reason
 
 
 def test_results_that_differ_are_a_failure(bench, monkeypatch):

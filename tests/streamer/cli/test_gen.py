@@ -82,8 +82,8 @@ def test_a_prompt_gives_a_picture_with_what_it_was_made_from(run, tmp_path):
 
 def test_the_file_is_the_same_byte_for_byte_whatever_the_budget(run, tmp_path):
     for name, more in {
-        "1": ["--vram-budget", "8.33MB", "--no-prefetch", "--ram-budget", "0"],
-        "2": ["--vram-budget", "9MB", "--threads", "2", "--io", "mmap"],
+        "1": ["--vram-budget", "10.26MB", "--no-prefetch", "--ram-budget", "0"],
+        "2": ["--vram-budget", "11MB", "--threads", "2", "--io", "mmap"],
         "3": ["--vram-budget", "unlimited", "--io", "pread", "--ram-budget", "1GB"],
     }.items():
         assert run("gen", "star", *FAST, *more, "-q", "-o", f"{name}.png").returncode == 0
@@ -199,7 +199,7 @@ ERRORS = {
     "zip": (lambda tmp: ["x", "--weights", bad_file(tmp, b"PK\x03\x04......")], "zip"),
     "cut short": (lambda tmp: ["x", "--weights", truncated(tmp)], "conv_in.weight"),
     "misfit": (lambda tmp: ["x", "--weights", misfit(tmp), "--model", "demo"], "surprise.weight"),
-    "budget": (lambda tmp: ["x", "--vram-budget", "1MB"], "The smallest that works is 8.33MB"),
+    "budget": (lambda tmp: ["x", "--vram-budget", "1MB"], "The smallest that works is 10.26MB"),
     "size": (lambda tmp: ["x", "--vram-budget", "4 bananas"], "4 bananas"),
     "device": (lambda tmp: ["x", "--device", "tpu"], "tpu"),
     "model": (lambda tmp: ["x", "--model", "not a model"], "not a model"),
@@ -258,7 +258,7 @@ def test_the_first_use_says_that_the_demo_is_encoded(tmp_path):
 
 def test_ctrl_c_ends_within_two_seconds_and_leaves_nothing(cache, tmp_path):
     process = subprocess.Popen(
-        command("gen", "sun", "--steps", "1000", "--device", "cpu", "--vram-budget", "8.5MB", "-o", "sun.png"),
+        command("gen", "sun", "--steps", "1000", "--device", "cpu", "--vram-budget", "10.5MB", "-o", "sun.png"),
         cwd=tmp_path,
         env=environment(cache),
         stdout=subprocess.PIPE,

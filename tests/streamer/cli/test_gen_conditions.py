@@ -287,7 +287,7 @@ ERRORS: dict[str, tuple[Callable[[Path, Path], list[str]], str]] = {
     "prompts twice": (lambda tmp, files: ["--prompts-file", "-"], "and from elsewhere too"),
     "grid": (lambda tmp, files: ["--grid", "x.jpg"], "PNG"),
     "budget": (
-        lambda tmp, files: ["--control", "{files}/control", IMAGE, "--vram-budget", "8.33MB"],
+        lambda tmp, files: ["--control", "{files}/control", IMAGE, "--vram-budget", "10.26MB"],
         "The smallest that works is",
     ),
 }

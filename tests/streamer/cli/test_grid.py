@@ -11,7 +11,7 @@ from PIL import Image
 
 from streamer.cli import grid
 from streamer.cli.grid import GridName, save_grid
-from streamer.errors import SettingError
+from streamer.errors import ImageFileError, SettingError
 
 
 def pictures(folder, sizes):
@@ -62,6 +62,23 @@ def test_one_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         save_grid(paths, sheet)
     assert sheet.read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "sheet.png"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no picture", None])
+def test_a_damaged_picture_is_named_and_nothing_is_written(tmp_path, damage):
+    paths = pictures(tmp_path, [(64, 64), (64, 64)])
+    whole = paths[1].read_bytes()
+    paths[1].write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.raises(ImageFileError, match=r"1\.png"):
+        save_grid(paths, tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_a_picture_of_too_many_pixels_is_named(tmp_path, monkeypatch):
+    paths = pictures(tmp_path, [(64, 64)])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+    with pytest.raises(ImageFileError, match="DecompressionBomb"):
+        save_grid(paths, tmp_path / "sheet.png")
 
 
 def test_a_name_chosen_here_is_new_and_one_of_the_users_stays(tmp_path):

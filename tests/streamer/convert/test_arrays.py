@@ -42,3 +42,8 @@ def test_every_type_gives_what_numpy_gives(dtype):
         wanted = stored.to(torch.float64).numpy().astype(np.float16)
     assert np.isinf(wanted).any()
     assert np.array_equal(read.view(np.uint16), wanted.view(np.uint16))
+
+
+def test_whatever_the_default_device_is_arrays_are_host_memory():
+    with torch.device("meta"):
+        assert SourceArrays(MemorySource({"a": torch.ones(2, device="cpu")}))["a"].tolist() == [1, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -12,6 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from streamer.models import activations
 from streamer.models.activations import ActivationMeter
 from tests.streamer.models.live_memory import LiveMemory
+
+NO_ONEDNN, WHY = not torch.backends.mkldnn.is_available(), "this build of torch convolves without oneDNN"
 
 
 class Chain(nn.Module):
@@ -57,6 +61,37 @@ def test_results_that_are_let_go_of_do_not_count():
 def test_attention_does_not_write_its_scores_out():
     x = torch.empty(1, 2, 1000, 8, device="meta")
     assert ActivationMeter(Attention)((x,), {}) == x.nbytes
+
+
+_CONVOLVE = """
+import re, torch
+from pathlib import Path
+def most():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+with torch.no_grad(), torch.backends.mkldnn.flags(enabled={with_onednn}):
+    layer, x = torch.nn.Conv2d(64, 32, 3, padding=1), torch.ones(1, 64, {side}, {side})
+    layer(x[..., :8, :8].contiguous())
+    Path("/proc/self/clear_refs").write_text("5")  # the most from now on: proc(5)
+    before = most()
+    layer(x)
+    print(most() - before)
+"""
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the system doesn't count a process's most from now on"
+)
+@pytest.mark.parametrize("with_onednn", [pytest.param(True, marks=pytest.mark.skipif(NO_ONEDNN, reason=WHY)), False])
+def test_a_convolution_on_a_processor_takes_what_the_system_counts(monkeypatch, with_onednn):
+    side = 512 if with_onednn else 200
+    code = _CONVOLVE.format(with_onednn=with_onednn, side=side)
+    counted = int(subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, check=True).stdout)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: with_onednn)
+    meter = ActivationMeter(lambda: nn.Conv2d(64, 32, 3, padding=1, device="meta"), on_processor=True)
+    told = meter((torch.empty(1, 64, side, side, device="meta"),), {})
+    assert told == pytest.approx(counted, rel=0.1)
+    elsewhere = ActivationMeter(lambda: nn.Conv2d(64, 32, 3, padding=1, device="meta"))
+    assert elsewhere((torch.empty(1, 64, side, side, device="meta"),), {}) == 4 * 32 * side * side
 
 
 def test_it_grows_with_the_arguments_and_is_found_once_for_each_kind():

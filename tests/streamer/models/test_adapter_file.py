@@ -37,3 +37,10 @@ def test_what_is_no_file_of_tensors_is_named(tmp_path):
     for path in (tmp_path, tmp_path / "none.safetensors", tmp_path / "cut.safetensors", tmp_path / "whole.safetensors"):
         with pytest.raises(WeightsFileError, match=path.name):
             read_adapter(path)
+
+
+def test_whatever_the_default_device_is_tensors_are_host_memory(tmp_path):
+    save_file({"a": torch.ones(2)}, tmp_path / "a.safetensors")
+    with torch.device("meta"):
+        read = read_adapter(tmp_path / "a.safetensors")
+    assert read.tensors["a"].tolist() == [1, 1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from streamer.errors import ModelError, WeightsFileError
-from streamer.models.controlnet import find_control
+from streamer.models.controlnet import _guessed, find_control
 
 
 def never(line: str) -> None:
@@ -33,3 +34,19 @@ def test_what_is_no_controlnet_is_named(tmp_path):
     (tmp_path / "c.bin").write_bytes(b"")
     with pytest.raises(WeightsFileError, match="pickle"):
         find_control(str(tmp_path / "c.bin"), never)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape"),
+    [
+        ("controlnet_cond_embedding.conv_in.weight", ()),
+        ("controlnet_cond_embedding.conv_in.weight", (16,)),
+        ("controlnet_cond_embedding.blocks.1.weight", ()),
+        ("mid_block.attn2.to_k.weight", (8,)),
+    ],
+)
+def test_weights_of_no_such_shape_are_refused_in_words(key, shape):
+    shapes = {"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3), key: shape}
+    source = SimpleNamespace(keys=lambda: shapes, info=lambda name: SimpleNamespace(shape=shapes[name]))
+    with pytest.raises(ModelError, match="has the shape"):
+        _guessed("c", source, {"cross_attention_dim": 8})

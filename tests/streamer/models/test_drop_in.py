@@ -335,3 +335,41 @@ def test_the_names_of_the_package_are_few_and_others_are_errors():
     assert all(getattr(streamer, name) is not None for name in streamer.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = streamer.nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"vram_budget": "much"}, "not a size"),
+        ({"ram_budget": "much"}, "not a size"),
+        ({"threads": 99}, "decode threads"),
+        ({"device": "abacus"}, "no device"),
+    ],
+)
+def test_arguments_of_attach_that_make_no_sense_leave_nothing_open(arguments, words, tmp_path):
+    tower, path, files = Tower(), tmp_path / "tower.safetensors", open_files()
+    save_file({key: tensor.clone() for key, tensor in tower.state_dict().items()}, path)
+    with pytest.raises(StreamerError, match=words):
+        streamer.attach(tower, path, **{"device": "cpu"} | arguments)
+    assert open_files() == files
+
+
+@pytest.mark.parametrize("at", ["psutil.virtual_memory", "streamer.models.sharing.Sharing.join"])
+def test_what_fails_between_opening_and_sharing_leaves_nothing_open(at, pipe, tmp_path, monkeypatch):
+    tower, path = Tower(), tmp_path / "tower.safetensors"
+    save_file({key: tensor.clone() for key, tensor in tower.state_dict().items()}, path)
+    files, threads = open_files(), len(prefetch_threads())
+
+    def fail(*_: object) -> None:
+        raise OSError("broken off")
+
+    monkeypatch.setattr(at, fail)
+    with pytest.raises(OSError, match="broken off"):
+        streamer.attach(tower, path, device="cpu", share=pipe.streaming)
+    assert (open_files(), len(prefetch_threads())) == (files, threads)
+
+
+def open_files() -> list[str]:
+    """What files this process has open, where the system tells."""
+    folder = Path("/proc/self/fd")
+    return sorted(str(each.readlink()) for each in folder.iterdir() if each.is_symlink()) if folder.is_dir() else []

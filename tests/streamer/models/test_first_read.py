@@ -12,7 +12,8 @@ import torch
 from safetensors.numpy import load_file
 
 import lzr2
-from streamer.models.first_read import one_of_each
+from streamer.config import StreamSettings
+from streamer.models.first_read import compile_decoders, one_of_each
 from streamer.sources.lzr2 import Lzr2Source
 from tests.streamer.tower import MemorySource
 
@@ -75,3 +76,13 @@ def test_where_all_are_of_one_kind_one_is_read() -> None:
     source = MemorySource({"small": torch.zeros(3), "large": torch.zeros(5)})
     assert one_of_each(source, source.keys(), 9) == ("large",)
     assert one_of_each(source, [], 9) == ()
+
+
+def test_whatever_the_default_device_is_it_reads_into_host_memory(tmp_path: Path) -> None:
+    lzr2.save_file({"a": np.random.default_rng(0).standard_normal((4, 64)).astype(np.float16)}, tmp_path / "a.lzr2")
+    source = Lzr2Source(tmp_path / "a.lzr2")
+    told: list[str] = []
+    with torch.device("meta"):
+        settings = StreamSettings(ram_budget_nbytes=1 << 20, spill_dir=tmp_path)
+        compile_decoders(source, ["a"], settings, torch.bfloat16, told.append)
+    source.close()

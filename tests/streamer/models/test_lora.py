@@ -14,9 +14,10 @@ from diffusers import StableDiffusionXLPipeline
 from safetensors.torch import load_file, save_file
 
 import streamer
-from streamer.errors import BudgetError, EvictedWeightsError, PartBudgetError
+from streamer.errors import BudgetError, EvictedWeightsError, PartBudgetError, WeightsFileError
 from streamer.models import blocks
 from streamer.models.demo import demo_directory
+from streamer.models.lora import LoraFile, apply_loras
 from streamer.models.parts import PictureSize
 from tests.streamer.models.live_memory import LiveMemory
 
@@ -380,6 +381,12 @@ def test_detached_it_is_an_ordinary_module_with_its_adapters(demo_lzr2, files, w
     assert np.array_equal(images(pipe), images(reference))
     mine, theirs = pipe.unet.state_dict(), reference.unet.state_dict()
     assert_same(mine, theirs)
+
+
+def test_names_of_layers_that_cannot_be_placed_are_refused_in_words(whole, tmp_path):
+    save_file({"text_encoder.strange.lora_up.foo": torch.zeros(2, 2)}, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsFileError, match="isn't a LoRA"):
+        apply_loras(whole, [LoraFile(tmp_path / "x.safetensors")])
 
 
 def assert_same(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:

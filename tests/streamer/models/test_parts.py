@@ -133,3 +133,23 @@ def test_closed_all_are_closed(demo_lzr2):
         pipeline.generate(UNGUIDED)
         handles = pipeline.parts.handles
     assert all(handle.device_nbytes == 0 for handle in handles.values())
+
+
+def test_one_that_cannot_be_closed_keeps_no_other_open(demo_lzr2, monkeypatch):
+    with opened(demo_lzr2, UNLIMITED) as pipeline:
+        pipeline.generate(UNGUIDED)
+        handles = pipeline.parts.handles
+        broken = next(iter(handles.values()))
+        real = broken.close
+
+        def fail() -> None:
+            raise OSError("gone")
+
+        monkeypatch.setattr(broken, "close", fail)
+        with pytest.raises(OSError, match="gone"):
+            pipeline.parts.close()
+        assert [handle.is_closed for handle in handles.values()] == [
+            handle is not broken for handle in handles.values()
+        ]
+        monkeypatch.undo()
+        real()

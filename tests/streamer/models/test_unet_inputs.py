@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from streamer.errors import ModelError
 from streamer.models.demo import demo_directory
 from streamer.models.sdxl import sdxl_unet_config
 from streamer.models.unet import empty_unet
@@ -20,3 +21,17 @@ def test_the_unet_takes_them(path):
     with torch.no_grad():
         result = empty_unet(config)(**unet_inputs(config, torch.float32, shape)).sample
     assert result.shape == (2, config["out_channels"], 16, 24)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"addition_time_embed_dim": None, "projection_class_embeddings_input_dim": None},
+        {"projection_class_embeddings_input_dim": 7},
+        {"addition_time_embed_dim": "256"},
+    ],
+)
+def test_another_kind_of_unet_is_refused_in_words(odd):
+    config = json.loads((demo_directory() / "unet" / "config.json").read_text()) | odd
+    with pytest.raises(ModelError, match="Stable Diffusion XL"):
+        unet_inputs(config, torch.float32, StepShape(24, 16, 1))

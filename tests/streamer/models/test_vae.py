@@ -136,3 +136,12 @@ def test_it_states_the_pipelines_type_and_stays_of_its_class():
     assert (vae.dtype, vae.device) == (torch.float16, CPU)
     assert type(vae) is AutoencoderKL
     close(handles)
+
+
+@pytest.mark.parametrize("mode", [torch.device("meta"), torch.inference_mode()], ids=["device", "inference"])
+def test_made_with_another_default_device_or_in_inference_mode_it_runs_outside_too(whole, mode):
+    latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    with mode:
+        vae, handles = streamed()
+    assert torch.equal(vae.decode(latents).sample, whole.decode(latents).sample)
+    close(handles)

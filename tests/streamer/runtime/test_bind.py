@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,9 +15,15 @@ def block_of(layer: nn.Linear) -> ModuleBlock:
     return ModuleBlock("layer", layer, tuple(ParameterPlace(name, layer, name) for name in ("weight", "bias")))
 
 
+def begun(*layers: nn.Linear) -> Binder:
+    binder = Binder([block_of(layer) for layer in layers], CPU, torch.float32)
+    binder.begin()
+    return binder
+
+
 def test_bound_parameters_are_the_memory_and_unbound_ones_are_nan():
     layer = nn.Linear(3, 2)
-    binder = Binder([block_of(layer)], CPU, torch.float32)
+    binder = begun(layer)
     assert torch.isnan(layer.weight).all()
     views = [torch.ones(2, 3), torch.zeros(2)]
     binder.bind(0, views)
@@ -31,7 +38,7 @@ def test_bound_parameters_are_the_memory_and_unbound_ones_are_nan():
 def test_the_parameter_stays_the_same_object_where_it_can():
     layer = nn.Linear(3, 2)
     before = layer.weight
-    binder = Binder([block_of(layer)], CPU, torch.float32)
+    binder = begun(layer)
     binder.bind(0, [torch.ones(2, 3), torch.zeros(2)])
     assert layer.weight is before
     assert layer.weight.requires_grad  # as it was: it decides which kernels torch takes
@@ -41,13 +48,13 @@ def test_parameters_without_memory_or_of_another_type_get_device_and_type():
     with torch.device("meta"):
         meta = nn.Linear(3, 2)
     for layer in (meta, nn.Linear(3, 2, dtype=torch.float64)):
-        Binder([block_of(layer)], CPU, torch.float32)
+        begun(layer)
         assert (layer.weight.device, layer.weight.dtype, layer.weight.shape) == (CPU, torch.float32, (2, 3))
 
 
 def test_binding_twice_keeps_the_first_and_unbinding_all_leaves_nothing():
     layers = [nn.Linear(3, 2), nn.Linear(3, 2)]
-    binder = Binder([block_of(layer) for layer in layers], CPU, torch.float32)
+    binder = begun(*layers)
     for number in (0, 1):
         binder.bind(number, [torch.ones(2, 3), torch.zeros(2)])
     binder.bind(0, [torch.zeros(2, 3), torch.zeros(2)])
@@ -59,7 +66,7 @@ def test_binding_twice_keeps_the_first_and_unbinding_all_leaves_nothing():
 
 def test_what_is_dropped_is_bound_no_more():
     layer = nn.Linear(3, 2)
-    binder = Binder([block_of(layer)], CPU, torch.float32)
+    binder = begun(layer)
     binder.drop({"weight"})
     layer.weight.data = torch.ones(2, 3)
     binder.bind(0, [torch.zeros(2)])
@@ -67,3 +74,16 @@ def test_what_is_dropped_is_bound_no_more():
     binder.unbind_all()
     assert torch.isnan(layer.bias).all()
     assert torch.equal(layer.weight, torch.ones(2, 3))
+
+
+def test_until_it_begins_and_if_that_fails_half_way_parameters_are_what_they_were():
+    layers = [nn.Linear(3, 2, dtype=torch.float64), nn.Linear(3, 2)]
+    before = [(layer.weight, layer.weight.data.clone()) for layer in layers]
+    binder = Binder([block_of(layer) for layer in layers], CPU, torch.float32)
+    assert all(layer.weight is weight for layer, (weight, _) in zip(layers, before, strict=True))
+    binder._placeholders[1] = [torch.empty(2, 3), torch.empty(2, dtype=torch.complex64), torch.empty(0)]
+    with pytest.raises(ValueError, match="zip"):
+        binder.begin()
+    for layer, (weight, values) in zip(layers, before, strict=True):
+        assert layer.weight is weight
+        assert torch.equal(weight, values)

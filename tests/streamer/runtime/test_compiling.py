@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from streamer.config import StreamSettings
+from streamer.runtime.compiling import uncompiled_itself
 from tests.streamer.tower import LAYERS, Tower, stream_tower
 
 X = torch.ones(2, 16)
@@ -53,3 +54,26 @@ def test_a_whole_module_is_compiled_around_the_hooks(compiled):
         fast = compiled(tower, backend="eager")
         for _ in range(3):
             assert torch.equal(fast(X), want)
+
+
+def test_a_function_is_passed_over_and_what_it_calls_is_compiled():
+    traced = []
+
+    def backend(graph, _):
+        traced.append([node.target for node in graph.graph.nodes if node.op == "call_function"])
+        return graph.forward
+
+    def outer(x: torch.Tensor) -> torch.Tensor:
+        return inner(x) * 2
+
+    def inner(x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(x)
+
+    passed_over = uncompiled_itself(outer)
+
+    @torch.compile(backend=backend)
+    def whole(x: torch.Tensor) -> torch.Tensor:
+        return passed_over(x)
+
+    assert torch.equal(whole(X), torch.tanh(X) * 2)
+    assert traced == [[torch.tanh]]

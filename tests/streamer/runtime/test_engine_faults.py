@@ -146,22 +146,26 @@ def test_one_fault_is_one_error_and_nothing_else(fault, kind, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("k", range(1, 4))
-def test_memory_for_the_slab_or_the_staging_buffers_that_is_refused_leaves_nothing(k, tmp_path, monkeypatch):
+def test_memory_for_the_slab_or_the_staging_buffers_that_is_refused_is_asked_for_again(k, tmp_path, monkeypatch):
     tower, path = tower_in_file("overlay-heavy", tmp_path)
     x = torch.randn(2, WIDTH)
     with torch.no_grad():
         want = tower(x)
-        source = open_tower(path)
         failing = FailsOnce(torch.empty, k, RuntimeError("allocate memory"))
         with monkeypatch.context() as patched:
             patched.setattr(torch, "empty", failing)
-            with pytest.raises(RuntimeError, match="allocate memory"):
-                stream_file(tower, source, StreamSettings(BUDGET, 0, 2, staged=True))
+            streamed, handle = stream_file(tower, open_tower(path), StreamSettings(BUDGET, 0, 2, staged=True))
         assert failing.failed
-        assert prefetch_threads() == []
-        streamed, handle = stream_file(tower, open_tower(path), StreamSettings(BUDGET, 0, 2, staged=True))
         with handle:
+            handle.suspend()
+            failing = FailsOnce(torch.empty, k, RuntimeError("allocate memory"))
+            with monkeypatch.context() as patched:
+                patched.setattr(torch, "empty", failing)
+                with pytest.raises(RuntimeError, match="allocate memory"):
+                    streamed(x)
+            assert failing.failed
             assert torch.equal(streamed(x), want)
+        assert prefetch_threads() == []
 
 
 @pytest.mark.parametrize("k", range(1, 4))

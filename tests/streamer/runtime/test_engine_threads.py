@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +13,9 @@ import pytest
 import torch
 
 from streamer.config import StreamSettings
-from streamer.errors import BudgetError
+from streamer.errors import BudgetError, EngineClosedError
+from streamer.plan import make_plan
+from streamer.runtime import engine
 from tests.streamer.tower import LAYER_NBYTES, Tower, stream_tower
 
 REST_NBYTES = 512
@@ -93,3 +98,64 @@ def test_a_budget_set_in_the_middle_of_a_step_holds_from_the_next_on(tower, by):
         with pytest.raises(BudgetError):
             handle.set_budget(1)
         assert torch.equal(forward(tower), want)
+
+
+def test_a_budget_that_another_thread_sets_while_a_step_begins_is_not_lost(tower, monkeypatch):
+    want = forward(tower)
+    handle, _ = stream_tower(tower, SETTINGS)
+    smaller = REST_NBYTES + LAYER_NBYTES
+    setting = threading.Thread(target=handle.set_budget, args=(smaller,))
+
+    def while_it_plans(*arguments: Any) -> Any:
+        if threading.current_thread() is threading.main_thread() and not setting.ident:
+            setting.start()
+            setting.join(0.2)
+        return make_plan(*arguments)
+
+    with handle:
+        hook = tower.layers[0].register_forward_pre_hook(lambda *_: handle.set_budget(REST_NBYTES + 3 * LAYER_NBYTES))
+        assert torch.equal(forward(tower), want)
+        hook.remove()
+        monkeypatch.setattr(engine, "make_plan", while_it_plans)
+        assert torch.equal(forward(tower), want)
+        setting.join(30)
+        assert handle.budget_nbytes == smaller
+        assert torch.equal(forward(tower), want)
+        assert handle.plan.budget_nbytes == smaller
+        assert handle.device_nbytes <= smaller
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize(("workers", "asleep", "outcome"), [(2, False, 7), (2, True, 7), (0, False, 0)])
+def test_in_a_forked_child_it_says_that_nobody_loads_there_instead_of_waiting_for_ever(tower, workers, asleep, outcome):
+    want = forward(tower)
+    handle, _ = stream_tower(tower, StreamSettings(SETTINGS.vram_budget_nbytes, 0, workers))
+    with handle:
+        assert torch.equal(forward(tower), want)
+        if asleep:
+            handle.suspend()
+        time.sleep(0.2)  # a lock that a worker holds would be held for ever in the child
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(0 if torch.equal(forward(tower), want) else 8)
+            except EngineClosedError as error:
+                os._exit(7 if "Load the module in the child" in str(error) else 9)
+            finally:
+                os._exit(10)
+        assert exit_code(child) == outcome
+        assert torch.equal(forward(tower), want)
+
+
+def exit_code(child: int) -> int | None:
+    """None if it didn't end by itself."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None

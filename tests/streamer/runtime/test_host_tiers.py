@@ -61,3 +61,18 @@ def test_whether_a_step_needs_the_storage_again_is_known(ram: int, page_cache: i
     tiers.install(plan_of(tower, 512 + LAYER_NBYTES))
     assert tiers.in_memory is in_memory
     tiers.close()
+
+
+def test_a_cache_that_cannot_be_closed_keeps_no_spill_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tower, path = tower_in_file("overlay-heavy", tmp_path)
+    tiers = HostTiers(open_tower(path), StreamSettings(spill_dir=tmp_path / "spill"), lambda *_: None)
+    tiers.install(plan_of(tower, 512 + LAYER_NBYTES))
+    assert tiers.spill_path is not None
+
+    def fail() -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(tiers._cache, "close", fail)
+    with pytest.raises(OSError, match="gone"):
+        tiers.close()
+    assert tiers.spill_path is None

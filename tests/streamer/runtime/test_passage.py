@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
 import torch
 from accelerate import cpu_offload_with_hook
 from accelerate.hooks import remove_hook_from_module
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from streamer.config import StreamSettings
 from streamer.errors import EvictedWeightsError
+from streamer.runtime.attach import attach
+from streamer.runtime.engine import Engine
 from streamer.runtime.gate import Gate
-from tests.streamer.tower import Tower, stream_tower
+from streamer.runtime.torch_names import CALL, TorchDispatchMode
+from tests.streamer.tower import MemorySource, Tower, stream_tower
 
 X = torch.ones(1, 16)
 SMALL = StreamSettings(4096, 0, 1)
@@ -84,6 +89,122 @@ def test_a_forward_that_fails_or_is_interrupted_lets_others_in(fault):
         assert torch.equal(from_another_thread(lambda: tower(X)), want)
 
 
+@pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("method", ["begin_step", "end_step"])
+def test_broken_off_while_a_step_begins_or_ends_it_lets_others_in(method, fault, monkeypatch):
+    tower, breaks = Tower(), []
+    whole = getattr(Engine, method)
+
+    def broken(engine: Engine) -> None:
+        if breaks:
+            raise breaks.pop()
+        whole(engine)
+
+    monkeypatch.setattr(Engine, method, broken)
+    handle, _ = stream_tower(tower, SMALL)
+    with handle:
+        want = tower(X)
+        breaks.append(fault)
+        with pytest.raises(fault):
+            tower(X)
+        assert torch.equal(from_another_thread(lambda: tower(X)), want)
+
+
+def test_interrupted_before_a_step_begins_it_lets_others_in():
+    tower, breaks = Tower(), [KeyboardInterrupt()]
+    source = MemorySource(dict(tower.named_parameters()))
+
+    def on_forward(*_: object) -> None:
+        if breaks:
+            raise breaks.pop()
+
+    device = torch.device("cpu")
+    blocks = tower.blocks()
+    with attach(tower, blocks, range(1, 7), source, SMALL, device, torch.float32, on_forward=on_forward):
+        with pytest.raises(KeyboardInterrupt):
+            tower(X)
+        assert torch.isfinite(from_another_thread(lambda: tower(X))).all()
+
+
+@pytest.mark.parametrize("register", ["register_forward_pre_hook", "register_forward_hook"])
+def test_interrupted_in_a_hook_of_somebody_else_it_lets_others_in(register):
+    tower = Tower()
+    handle, _ = stream_tower(tower, SMALL)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with handle:
+        want = tower(X)
+        hook = getattr(tower, register)(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tower(X)
+        hook.remove()
+        assert torch.equal(from_another_thread(lambda: tower(X)), want)
+
+
+class Casts(TorchDispatchMode):
+    """Notes the memory that casts take, without keeping it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[StorageWeakRef] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default:
+            self.made.append(StorageWeakRef(result.untyped_storage()))
+        return result
+
+
+@pytest.mark.parametrize("budget", [4096, 1_000_000])
+def test_autocast_gives_what_it_gives_for_a_whole_module_and_keeps_no_copies_of_weights(budget):
+    tower = Tower()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        want = tower(X)
+    handle, _ = stream_tower(tower, StreamSettings(budget, 0, 1))
+    with handle, torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            with Casts() as casts:
+                made = tower(X)
+            assert torch.equal(made, want)
+            assert len(casts.made) >= 12
+            assert all(storage.expired() for storage in casts.made)
+
+
+def test_under_autocast_weights_that_come_anew_are_those_computed_with():
+    tower, changed = Tower(), Tower()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        want = changed(X)
+        tower(X)  # kept by autocast, for these very parameters
+        tower.requires_grad_(True)
+        handle, source = stream_tower(tower, SMALL)
+        with handle:
+            tower(X)
+            source.tensors = {key: tensor.detach().clone() for key, tensor in changed.named_parameters()}
+            handle.suspend()
+            assert torch.equal(tower(X), want)
+
+
+@pytest.mark.parametrize("fault", [None, ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("setting", [False, True])
+def test_autocast_is_set_as_before_also_when_a_forward_is_broken_off(setting, fault):
+    tower, seen = Tower(), []
+    handle, _ = stream_tower(tower, SMALL)
+
+    def look(*_: object) -> None:
+        seen.append(torch.is_autocast_cache_enabled())
+        if fault is not None:
+            raise fault
+
+    tower.layers[3].register_forward_pre_hook(look)
+    with handle, torch.autocast("cpu", torch.bfloat16, cache_enabled=setting):
+        with contextlib.nullcontext() if fault is None else pytest.raises(fault):
+            tower(X)
+        assert torch.is_autocast_cache_enabled() is setting
+    assert seen == [False]
+
+
 def test_hooks_that_move_its_weights_about_are_refused_before_they_do():
     tower = Tower()
     handle, _ = stream_tower(tower, SMALL)
@@ -102,4 +223,4 @@ def test_detached_nothing_is_in_the_way():
     handle.detach()
     assert not tower._forward_pre_hooks
     assert not tower._forward_hooks
-    assert "forward" not in tower.__dict__
+    assert not {"forward", CALL} & tower.__dict__.keys()

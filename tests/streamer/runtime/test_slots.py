@@ -47,3 +47,17 @@ def test_a_slab_is_used_again_only_where_it_fits_plan_and_budget(second, same):
     made.install(plan(second))
     assert (made._arena is arena) == same
     assert made.nbytes <= second
+
+
+@pytest.mark.parametrize("staged", [False, True])
+def test_made_in_inference_mode_other_threads_can_write_to_it(staged):
+    made = slots(staged=staged)
+    with torch.inference_mode():
+        made.install(plan(1 << 20))
+    assert made.upload is not None
+    targets = made.upload.targets(1)
+    assert targets is not None
+    for tensor in (*targets, *made.views[1]):
+        assert isinstance(tensor, torch.Tensor)
+        assert not tensor.is_inference()
+        tensor.zero_()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from streamer.config import StreamSettings
+from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import EvictedWeightsError
 from tests.streamer.tower import Tower, stream_tower
 
@@ -35,6 +35,75 @@ def test_placeholders_are_never_handed_out_as_a_state_dict():
     handle, _ = stream_tower(tower, StreamSettings())
     with handle, pytest.raises(EvictedWeightsError, match=r"lzr2\.open"):
         tower.state_dict()
+
+
+@pytest.mark.parametrize("pick", [lambda t: t.layers, lambda t: t.layers[2], lambda t: torch.nn.Sequential(t)])
+@pytest.mark.parametrize("budget", [4096, UNLIMITED])
+def test_nor_as_that_of_a_part_or_of_a_larger_module(pick, budget):
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings(budget))
+    with handle:
+        tower(torch.ones(1, 16))
+        with pytest.raises(EvictedWeightsError, match=r"lzr2\.open"):
+            pick(tower).state_dict()
+
+
+def test_of_a_part_that_was_released_or_put_in_there_is_a_state_dict():
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings())
+    with handle:
+        want = handle._source.tensors["layers.2.weight"]
+        handle.release(tower.layers[2])
+        assert torch.equal(tower.layers[2].state_dict()["weight"], want)
+        tower.layers[2].load_state_dict({"weight": want + 1, "bias": want[0]})
+        assert torch.equal(tower.layers[2].weight, want + 1)
+        tower.layers[3].adapter = torch.nn.Linear(2, 2)
+        assert tower.layers[3].adapter.state_dict().keys() == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("budget", [4096, UNLIMITED])
+@pytest.mark.parametrize(
+    ("pick", "prefix"), [(lambda t: t, ""), (lambda t: t.layers, "layers."), (lambda t: torch.nn.Sequential(t), "0.")]
+)
+def test_streamed_weights_cannot_be_replaced_and_nothing_is(pick, prefix, budget, assign):
+    tower = Tower()
+    other = {key: torch.ones_like(tensor) for key, tensor in tower.state_dict().items()}
+    if prefix == "layers.":
+        other = {key.removeprefix(prefix): tensor for key, tensor in other.items() if key.startswith(prefix)}
+    else:
+        other = {prefix + key: tensor for key, tensor in other.items()}
+    handle, _ = stream_tower(tower, StreamSettings(budget, 0, 0))
+    x = torch.ones(1, 16)
+    with handle:
+        want = tower(x)
+        before = [parameter.data_ptr() for parameter in tower.parameters()]
+        for strict in (True, False):
+            with pytest.raises(EvictedWeightsError, match=r"detach\(\)"):
+                pick(tower).load_state_dict(other, strict=strict, assign=assign)
+        assert [parameter.data_ptr() for parameter in tower.parameters()] == before
+        assert torch.equal(tower(x), want)
+
+
+def test_what_else_is_given_with_streamed_weights_is_not_loaded_either():
+    tower = Tower()
+    tower.register_buffer("count", torch.zeros(1))
+    handle, _ = stream_tower(tower, StreamSettings())
+    with handle:
+        with pytest.raises(EvictedWeightsError):
+            tower.load_state_dict({"count": torch.ones(1), "layers.5.bias": torch.ones(16)}, strict=False)
+        assert tower.count == 0
+
+
+def test_adapters_are_loaded_and_names_are_those_with_them():
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings())
+    with handle:
+        tower.layers[0] = torch.nn.Sequential(tower.layers[0], torch.nn.Linear(16, 16))
+        tower.load_state_dict({"layers.0.1.weight": torch.ones(16, 16)}, strict=False)
+        assert torch.equal(tower.layers[0][1].weight, torch.ones(16, 16))
+        with pytest.raises(EvictedWeightsError, match=r"layers\.0\.0\.bias"):
+            tower.load_state_dict({"layers.0.0.bias": torch.ones(16)}, strict=False)
 
 
 def test_saved_are_the_values_of_the_source_one_at_a_time_and_in_small_shards():
@@ -92,3 +161,5 @@ def test_detached_it_gives_and_saves_what_it_has():
     handle.detach()
     assert all(torch.equal(tensor, whole[key]) for key, tensor in tower.state_dict().items())
     assert tower.save_pretrained({}) == "10GB"
+    tower.load_state_dict({key: tensor + 1 for key, tensor in whole.items()})
+    assert torch.equal(tower.scale, whole["scale"] + 1)

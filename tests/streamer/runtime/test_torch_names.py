@@ -7,6 +7,7 @@ from torch import nn
 
 from streamer.runtime.torch_names import (
     APPLY,
+    CALL,
     TorchDispatchMode,
     own_buffers,
     own_modules,
@@ -37,6 +38,12 @@ def test_casting_comes_down_to_one_method():
     module.half()
     module.to(torch.float64)
     assert asked == [torch.float16, torch.float64]
+
+
+def test_calling_comes_down_to_one_method():
+    module = nn.Linear(2, 2)
+    module.__dict__[CALL] = lambda *args, **kwargs: (args, kwargs)
+    assert module(1, a=2) == ((1,), {"a": 2})
 
 
 def test_memory_that_is_shared_has_one_number():

@@ -66,3 +66,13 @@ def test_closing_closes_every_layer(upper, lower):
     LayeredSource([upper, lower]).close()
     assert upper.closed
     assert lower.closed
+
+
+def test_a_layer_that_cannot_be_closed_keeps_no_other_open(upper, lower):
+    def fail() -> None:
+        raise OSError("gone")
+
+    upper.close = fail
+    with pytest.raises(OSError, match="gone"):
+        LayeredSource([upper, lower]).close()
+    assert lower.closed

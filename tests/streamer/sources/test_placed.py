@@ -183,3 +183,17 @@ def test_scalars_and_empty_tensors_pass_through(tmp_path):
         assert source.info(key).shape == shape
         source.read_into(key, torch.empty(shape))
     source.close()
+
+
+@pytest.mark.parametrize("place", [Place("a", transposed=True), Place("a", part=1, parts=2)])
+@pytest.mark.parametrize("kind", ["memory", "safetensors"])
+def test_whatever_the_default_device_is_it_is_read_in_host_memory(tmp_path, kind, place):
+    tensor = torch.arange(24.0).reshape(4, 6)
+    source = PlacedSource(of_kind(kind, {"a": tensor}, tmp_path), {"x": place})
+    out, held = torch.empty(source.info("x").shape), torch.empty(source.info("x").shape)
+    with torch.device("meta"):
+        source.read_into("x", out)
+        source.hold("x").write_into(held)
+    assert torch.equal(out, tensor.t() if place.transposed else tensor[2:])
+    assert torch.equal(held, out)
+    source.close()

@@ -40,3 +40,10 @@ def test_all_else_is_of_the_source_below():
     assert len(told) == 1
     source.close()
     assert below.closed
+
+
+def test_whatever_the_default_device_is_it_is_read_in_host_memory():
+    source, out = RoundedSource(MemorySource({"w": VALUES}), torch.float16), torch.empty(7, 5)
+    with torch.device("meta"):
+        source.read_into("w", out)
+    assert torch.equal(out, VALUES.half().float())

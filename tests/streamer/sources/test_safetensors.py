@@ -213,3 +213,30 @@ def test_a_tensor_of_several_pieces_is_cast_whole(tmp_path):
     with pytest.raises(ValueError, match="5 elements"):
         source.read_into("a", torch.empty(5))
     source.close()
+
+
+def test_whatever_the_default_device_is_it_is_held_in_host_memory(tmp_path):
+    source = SafetensorsSource([saved(tmp_path / "a.safetensors", {"a": torch.arange(3.0)})])
+    out = torch.empty(3)
+    with torch.device("meta"):
+        source.hold("a").write_into(out)
+    assert out.tolist() == [0, 1, 2]
+    source.close()
+
+
+def test_a_file_that_cannot_be_closed_keeps_no_other_open(tmp_path, monkeypatch):
+    paths = [saved(tmp_path / f"{key}.safetensors", {key: torch.ones(2)}) for key in "ab"]
+    source = SafetensorsSource(paths)
+    first, second = source._files
+    closed: list[str] = []
+
+    def fail() -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(first, "close", fail)
+    monkeypatch.setattr(second, "close", lambda: closed.append("second"))
+    with pytest.raises(OSError, match="gone"):
+        source.close()
+    assert closed == ["second"]
+    monkeypatch.undo()
+    source.close()

@@ -155,3 +155,15 @@ def test_no_byte_beside_the_scratch_memory_is_written():
 def test_too_little_scratch_memory_is_an_error():
     with pytest.raises(ValueError, match="at least"):
         EXPANDER.expand(sections_of(lattice(2, 8)), torch.zeros(2, 8), torch.zeros(1023, dtype=torch.uint8))
+
+
+def test_whatever_the_default_device_is_it_works_where_it_was_made_for():
+    random = np.random.default_rng(0)
+    indices = random.integers(0, 81, (5, 18)).astype(np.uint16)
+    offset, scale = random.normal(0, 0.1, 5).astype(np.float32), random.normal(0, 0.1, 5).astype(np.float32)
+    inflated = held(reference.lzr2(reference.record("a", (5, 70), 4, offset, scale, indices, [])))
+    sections, out = sections_of(inflated), torch.empty(5, 70)
+    scratch = torch.empty(2000, dtype=torch.uint8)
+    with torch.device("meta"):
+        Expander(torch.device("cpu")).expand(sections, out, scratch)
+    assert torch.equal(out, decoded(inflated, torch.float32))

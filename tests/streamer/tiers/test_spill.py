@@ -170,3 +170,14 @@ def test_the_rest_is_the_sources(source, tmp_path):
     out = torch.empty(16, 40, dtype=torch.float16)
     spill.hold("t0").write_into(out)
     assert torch.equal(out, read(source, "t0"))
+
+
+def test_whatever_the_default_device_is_it_decodes_in_host_memory(source, tensors, tmp_path):
+    spill = SpillTier(source, tmp_path / "spill")
+    spill.choose(tensors)
+    for _ in range(2):
+        out = torch.empty((16, 40), dtype=torch.bfloat16)
+        with torch.device("meta"):
+            spill.read_into("t0", out)
+        assert torch.equal(out, torch.from_numpy(tensors["t0"]).bfloat16())
+    spill.close()

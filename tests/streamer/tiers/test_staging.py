@@ -53,3 +53,12 @@ def test_if_pinning_is_refused_pageable_memory_does_with_one_warning(monkeypatch
     assert len(caught) == 1
     leases = [pool.lease() for _ in range(4)]
     assert all(lease and lease.memory.nbytes == 64 for lease in leases)
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.filterwarnings("ignore:Page-locked memory was refused")
+def test_whatever_the_default_device_is_buffers_are_host_memory(pinned):
+    with torch.device("meta"):
+        lease = StagingPool(1, 8, pinned=pinned).lease()
+    assert lease is not None
+    assert lease.memory.device == torch.device("cpu")
