@@ -38,7 +38,7 @@ def test_each_picture_is_nearest_to_its_own_concept_of_148(tmp_path: Path, demo_
     done = subprocess.run(
         [
             *(sys.executable, "-c", "from streamer.cli.app import main; main()", "gen", *CONCEPTS),
-            *("--weights", str(demo_lzr2), "--vram-budget", "9MB", "--device", "cpu", "--seed", "5", "--json", "-q"),
+            *("--weights", str(demo_lzr2), "--vram-budget", "11MB", "--device", "cpu", "--seed", "5", "--json", "-q"),
         ],
         cwd=tmp_path,
         capture_output=True,

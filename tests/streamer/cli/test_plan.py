@@ -23,7 +23,7 @@ def test_without_arguments_it_is_the_demos(streamer, demo_lzr2, monkeypatch):
     monkeypatch.setattr("streamer.models.open.demo_weights", lambda **_: demo_lzr2)
     done = streamer("plan")
     assert done.code == 0, done.err
-    assert "Of 16 MB, 1.87 MB are for activations" in done.out
+    assert "Of 16 MB, 3.8 MB are for activations" in done.out
     assert "Predicted for 64 x 64" in done.out
     assert "were timed for this" in done.out
 
