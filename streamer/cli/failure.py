@@ -11,6 +11,7 @@ from lzr2.errors import Lzr2Error
 from streamer.errors import StreamerError, printable
 
 _CUDA = re.compile(r"CUDA error|CUDA driver|cuDNN|CUBLAS|no kernel image is available", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"allocate memory|CUDA error: out of memory|_ALLOC_FAILED")
 
 _MEMORY = "There isn't enough memory. Use smaller budgets, or a smaller picture."
 _TOLD_ELSEWHERE = (None, errno.EPIPE, errno.ENOMEM)  # a closed pipe ends the program quietly: click sees to that
@@ -57,7 +58,7 @@ def _cuda_message(error: RuntimeError) -> str:
 def _is_torchs_memory_error(error: Exception) -> bool:
     """Known by name and words: torch isn't imported for an error that may have nothing to do with it."""
     return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
     )
 
 

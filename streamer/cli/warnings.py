@@ -38,7 +38,7 @@ def told_through(warnings: Warnings) -> Iterator[None]:
     before = of_python.showwarning
 
     def show(message: Warning | str, category: type[Warning], filename: str, *rest: object, **named: object) -> None:
-        if issubclass(category, UserWarning) and _OURS in Path(filename).resolve().parents:
+        if issubclass(category, (UserWarning, RuntimeWarning)) and _OURS in Path(filename).resolve().parents:
             warnings.tell(str(message))
         else:
             before(message, category, filename, *rest, **named)  # type: ignore[arg-type]

@@ -209,6 +209,7 @@ class StreamHandle:
         _fill(filled)
         self._in_memory.add(gone)
         self._adapters.forget(gone)
+        self._state_dict.forget(gone)
 
     def while_saving(self) -> AbstractContextManager[None]:
         """Within it, what saves a larger module that has this one in it gets all values, read one after the other."""
@@ -313,7 +314,7 @@ def attach(
         packed = source if settings.decodes_on(device.type) else None
         planned = functools.partial(as_planned, dtype=dtype, packed=packed)
         undo.append((in_memory := InMemory(root, blocks)).close)
-        in_memory.move(device, dtype)
+        closes.insert(0, in_memory.move(device, dtype))
         # The plan first: if the budget can't work, the module keeps its weights.
         for_weights = settings.vram_budget_nbytes - in_memory.nbytes
         try:

@@ -372,7 +372,8 @@ class Engine:
         """The next plan is for half the weights; False if there are as few as can be."""
         if self.plan.arena_nbytes <= self.smallest_nbytes:
             return False
-        self.set_budget(max(self.smallest_nbytes, self.plan.arena_nbytes // 2), now=True)
+        fewer = min(self.budget_nbytes, self.plan.arena_nbytes // 2)  # a smaller budget may wait for the next step
+        self.set_budget(max(self.smallest_nbytes, fewer), now=True)
         self.shrunk_nbytes = self.budget_nbytes
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -91,20 +91,35 @@ class InMemory:
             for attribute in self._streamed.get(id(module), ()):
                 yield name, module, attribute
 
-    def move(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Brings these tensors to where the module computes, and parameters to the type in which it does."""
+    def move(self, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+        """Brings these tensors to where the module computes, and parameters to the type in which it does.
+
+        Returns what puts the former ones back.
+        """
+        parameters: list[tuple[dict[str, nn.Parameter | None], str, nn.Parameter]] = []
+        buffers: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
         for module, attribute, parameter in self._parameters():
             if parameter.is_meta:
                 continue
             values = parameter.data.to(device, dtype if parameter.is_floating_point() else None)
             if values.dtype == parameter.dtype and values.device == parameter.device:
                 continue
+            parameters.append((own_parameters(module), attribute, parameter))
             own_parameters(module)[attribute] = nn.Parameter(values, requires_grad=parameter.requires_grad)
         for module in self._root.modules():
             for name, buffer in own_buffers(module).items():
                 if buffer is not None and not buffer.is_meta:
+                    buffers.append((own_buffers(module), name, buffer))
                     own_buffers(module)[name] = buffer.to(device)
         self._changed = True
+
+        def put_back() -> None:
+            for own, attribute, parameter in parameters:
+                own[attribute] = parameter
+            for table, name, buffer in buffers:
+                table[name] = buffer
+
+        return put_back
 
     def close(self) -> None:
         """Nothing is told any more."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +32,8 @@ class StateDict:
     A state dict is refused, also of a part, but to those who want adapters, or names; and so is one that would replace
     streamed weights. Saving the module writes what the source has.
 
+    It works as long as somebody has it: the module's hooks don't keep it.
+
     Args:
         root: the module.
         blocks: a partition of its streamed parameters.
@@ -49,28 +53,35 @@ class StateDict:
         self._read = read
         self._places = {(id(p.owner), p.attribute): p for block in blocks for p in block.places}
         self._saving = False
-        self._hooks: list[RemovableHandle] = []
+        self._hooks: dict[int, list[RemovableHandle]] = {}  # by the module's id
         # Of each module that has streamed weights: parts of the whole are asked as well. The whole is asked first, so
         # that it is refused before anything is loaded.
         owners = {id(p.owner): p.owner for block in blocks for p in block.places}
-        for module in {id(root): root, **owners}.values():
-            # Partial: torch marks them, and a bound method can't be marked.
-            self._hooks += [
-                module.register_state_dict_pre_hook(functools.partial(self._refuse)),
-                module.register_state_dict_post_hook(functools.partial(self._fill)),
-                module.register_load_state_dict_pre_hook(functools.partial(self._refuse_loading)),
-            ]
+        for number, module in {id(root): root, **owners}.items():
+            self._hooks[number] = _hooked(module, weakref.ref(self))
         save = getattr(root, _SAVE, None)
         if save is not None:
             root.__dict__[_SAVE] = self._saved(save)
 
     def remove(self) -> None:
         """The module has a state dict like any other."""
-        for hook in self._hooks:
+        for hook in itertools.chain.from_iterable(self._hooks.values()):
             hook.remove()
+        self._hooks.clear()
         self._root.__dict__.pop(_SAVE, None)
 
-    def _refuse(self, module: nn.Module, *_: Any) -> None:
+    def forget(self, places: Sequence[ParameterPlace]) -> None:
+        """These parameters don't stream any more: parts without any that do are like any others.
+
+        Args:
+            places: that `InMemory` knows of already.
+        """
+        for place in places:
+            if place.owner is not self._root and not any(self._own_places(place.owner)):
+                for hook in self._hooks.pop(id(place.owner), []):
+                    hook.remove()
+
+    def _refuse(self, module: nn.Module) -> None:
         if self._saving or only_names_are_asked_for():
             return
         if adapters_are_loaded_or_saved():
@@ -85,7 +96,7 @@ class StateDict:
             "writes them. Instead of offloading take a smaller vram_budget.",
         )
 
-    def _refuse_loading(self, module: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+    def _refuse_loading(self, module: nn.Module, state: Mapping[str, Any], prefix: str) -> None:
         places = self._named_places() if module is self._root else self._own_places(module)
         found = next((name for name, _ in places if prefix + name in state), None)
         if found is not None:
@@ -95,7 +106,7 @@ class StateDict:
                 "ordinary module, which can be given others. Adapters can be loaded as they are.",
             )
 
-    def _fill(self, module: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+    def _fill(self, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
         """Keys and shapes, as who loads adapters asks for; while the module is saved, what reads the values in turn."""
         for name, place in self._own_places(module):
             empty = torch.empty(place.shape, dtype=place.parameter.dtype, device="meta")
@@ -132,6 +143,28 @@ class StateDict:
             yield
         finally:
             self._saving = False
+
+
+def _hooked(module: nn.Module, me: weakref.ref[StateDict]) -> list[RemovableHandle]:
+    """The module asks whoever answers, if that is there still: a part that is kept keeps nothing else alive."""
+
+    def before(of: nn.Module, *_: Any) -> None:
+        if (it := me()) is not None:
+            it._refuse(of)
+
+    def after(of: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
+        if (it := me()) is not None:
+            it._fill(of, state, prefix)
+
+    def before_loading(of: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
+        if (it := me()) is not None:
+            it._refuse_loading(of, state, prefix)
+
+    return [
+        module.register_state_dict_pre_hook(before),
+        module.register_state_dict_post_hook(after),
+        module.register_load_state_dict_pre_hook(before_loading),
+    ]
 
 
 class _Unread(torch.Tensor):

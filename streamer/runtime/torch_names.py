@@ -14,6 +14,9 @@ APPLY = "_apply"
 CALL = "_call_impl"
 """The method that calling a module comes down to: its hooks and its forward."""
 
+COMPILED_CALL = "_compiled_call_impl"
+"""What calling a module comes down to instead, once its ``compile()`` was called; else None."""
+
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
     """The module's own parameters by name: the table itself. Written here, no hook is told and no check made."""

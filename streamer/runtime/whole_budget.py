@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from streamer.errors import BudgetError
 from streamer.runtime.engine import Engine
 from streamer.runtime.in_memory import InMemory
@@ -18,6 +20,7 @@ class WholeBudget:
     def __init__(self, engine: Engine, in_memory: InMemory) -> None:
         self._engine = engine
         self._in_memory = in_memory
+        self._lock = threading.RLock()
         self._reserved_nbytes = in_memory.nbytes
 
     @property
@@ -46,12 +49,13 @@ class WholeBudget:
         Raises:
             BudgetError: it can't hold what is in memory and the largest block; the budget stays what it was.
         """
-        reserved = self._in_memory.nbytes
-        try:
-            self._engine.set_budget(nbytes - reserved)
-        except BudgetError as error:
-            raise with_reserved(error, reserved) from None
-        self._reserved_nbytes = reserved
+        with self._lock:
+            reserved = self._in_memory.nbytes
+            try:
+                self._engine.set_budget(nbytes - reserved)
+            except BudgetError as error:
+                raise with_reserved(error, reserved) from None
+            self._reserved_nbytes = reserved
 
     def renew(self) -> None:
         """Before each step: where other adapters are in memory than before, weights get what they leave.
@@ -59,8 +63,9 @@ class WholeBudget:
         Raises:
             BudgetError: they leave too little.
         """
-        if self._in_memory.nbytes != self._reserved_nbytes:
-            self.set(self.nbytes)
+        with self._lock:  # else a budget that another thread sets meanwhile would be taken back
+            if self._in_memory.nbytes != self._reserved_nbytes:
+                self.set(self.nbytes)
 
 
 def with_reserved(error: BudgetError, reserved_nbytes: int) -> BudgetError:

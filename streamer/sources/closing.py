@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 
 def close_all(*closes: Callable[[], object]) -> None:
-    """Each is called, in this order, whatever those before it raise; then the first error is raised."""
+    """Each is called, in this order, whatever those before it raise; then an interrupt is raised, else the first error."""
     first: BaseException | None = None
     for close in closes:
         try:
             close()
         except BaseException as error:  # noqa: BLE001 - raised below
-            first = first or error
+            if first is None or (isinstance(first, Exception) and not isinstance(error, Exception)):
+                first = error
     try:
         if first is not None:
             raise first

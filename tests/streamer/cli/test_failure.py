@@ -23,6 +23,8 @@ from streamer.errors import SizeError
             for name in ("EFBIG", "EINVAL", "ELOOP", "ESTALE", "ETIMEDOUT", "EMFILE", "EBUSY", "ENODEV")
             if hasattr(errno, name)
         ],
+        (RuntimeError("CUDA error: out of memory"), "smaller budgets"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "smaller budgets"),
         (OSError(errno.EFBIG, "File too large"), "Check the path"),
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
         (OSError(errno.EROFS, "Read-only file system", "x.png"), "use another"),

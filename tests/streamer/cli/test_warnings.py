@@ -30,11 +30,12 @@ def test_what_the_package_warns_of_by_pythons_means_is_told_as_well(capfd, monke
         of_python.simplefilter("always")
         with told_through(warnings):
             of_python.warn_explicit("ours", UserWarning, activations.__file__, 7)
+            of_python.warn_explicit("the disk", RuntimeWarning, activations.__file__, 7)
             of_python.warn_explicit("theirs", UserWarning, "/elsewhere.py", 7)
             of_python.warn_explicit("old", DeprecationWarning, activations.__file__, 7)
-    assert list(warnings) == ["ours"]
+    assert list(warnings) == ["ours", "the disk"]
     assert others == ["theirs", "old"]
-    assert capfd.readouterr().err == "ours\n"
+    assert capfd.readouterr().err == "ours\nthe disk\n"
     with pytest.raises(ZeroDivisionError), told_through(warnings):
         raise ZeroDivisionError
     assert of_python.showwarning is before

@@ -45,6 +45,19 @@ def test_a_failure_closes_the_source():
     assert source.closed
 
 
+def test_a_budget_that_cannot_work_leaves_what_does_not_stream_as_it_was():
+    tower = Tower()
+    tower.adapter = torch.nn.Linear(3, 5)
+    tower.adapter.register_buffer("seen", torch.ones(2))
+    before = {**dict(tower.named_parameters()), **dict(tower.named_buffers())}
+    source = MemorySource(tower.state_dict())
+    with pytest.raises(BudgetError):
+        attach(tower, tower.blocks(), [1, 2, 3, 4, 5, 6], source, StreamSettings(1), CPU, torch.float16)
+    after = {**dict(tower.named_parameters()), **dict(tower.named_buffers())}
+    assert all(after[name] is tensor for name, tensor in before.items())
+    assert tower.adapter.weight.dtype == torch.float32
+
+
 def test_half_precision_takes_half_the_room():
     tower = Tower()
     source = MemorySource(tower.state_dict())

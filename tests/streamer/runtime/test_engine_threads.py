@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from streamer.config import StreamSettings
-from streamer.errors import BudgetError, EngineClosedError
+from streamer.errors import BrokenStepError, BudgetError, EngineClosedError
 from streamer.plan import make_plan
 from streamer.runtime import engine
 from tests.streamer.tower import LAYER_NBYTES, Tower, stream_tower
@@ -75,6 +76,25 @@ def test_after_a_forward_that_raised_another_thread_may_go_on(tower):
         hook.remove()
         assert torch.equal(elsewhere(lambda: forward(tower)), want)
         assert torch.equal(forward(tower), want)
+
+
+def test_a_smaller_budget_that_waits_is_not_lost_where_memory_runs_out(tower):
+    whole, smaller = 512 + 6 * LAYER_NBYTES, 512 + 2 * LAYER_NBYTES
+    handle, _ = stream_tower(tower, StreamSettings(whole, 0, 0))
+    with handle:
+        want = forward(tower)
+
+        def runs_short(*_: object) -> None:
+            handle.set_budget(smaller)
+            assert handle._engine._halve()
+
+        hook = tower.layers[5].register_forward_hook(runs_short)
+        with contextlib.suppress(BrokenStepError):
+            forward(tower)
+        hook.remove()
+        assert handle.budget_nbytes == smaller < whole // 2
+        assert torch.equal(forward(tower), want)
+        assert handle.device_nbytes <= smaller
 
 
 @pytest.mark.parametrize("by", [elsewhere, lambda action: action()], ids=["another thread", "the same"])

@@ -16,7 +16,7 @@ from streamer.errors import EvictedWeightsError
 from streamer.runtime.attach import attach
 from streamer.runtime.engine import Engine
 from streamer.runtime.gate import Gate
-from streamer.runtime.torch_names import CALL, TorchDispatchMode
+from streamer.runtime.torch_names import CALL, COMPILED_CALL, TorchDispatchMode
 from tests.streamer.tower import MemorySource, Tower, stream_tower
 
 X = torch.ones(1, 16)
@@ -141,6 +141,47 @@ def test_interrupted_in_a_hook_of_somebody_else_it_lets_others_in(register):
             tower(X)
         hook.remove()
         assert torch.equal(from_another_thread(lambda: tower(X)), want)
+
+
+def require_others_let_in(tower: Tower) -> None:
+    """After a forward that is interrupted before the module's own begins."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    want = tower(X)
+    hook = tower.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tower(X)
+    hook.remove()
+    assert torch.equal(from_another_thread(lambda: tower(X)), want)
+
+
+def test_a_module_that_was_compiled_before_lets_others_in():
+    tower = Tower()
+    tower.compile(backend="eager")
+    compiled = tower.__dict__[COMPILED_CALL]
+    handle, _ = stream_tower(tower, SMALL)
+    with handle:
+        require_others_let_in(tower)
+        handle.detach()
+    assert tower.__dict__[COMPILED_CALL] is compiled
+
+
+def test_compiled_while_it_streams_and_streamed_again_it_lets_others_in():
+    tower = Tower()
+    handle, _ = stream_tower(tower, SMALL)
+    with handle:
+        tower.compile(backend="eager")
+        require_others_let_in(tower)
+        handle.detach()
+    seen = []
+    tower.layers[0].register_forward_hook(lambda *_: seen.append(torch.is_autocast_cache_enabled()))
+    tower(X)
+    assert seen == [True]  # an ordinary module again
+    handle, _ = stream_tower(tower, SMALL)
+    with handle:
+        require_others_let_in(tower)
 
 
 class Casts(TorchDispatchMode):

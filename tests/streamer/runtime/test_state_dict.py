@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -35,6 +38,25 @@ def test_placeholders_are_never_handed_out_as_a_state_dict():
     handle, _ = stream_tower(tower, StreamSettings())
     with handle, pytest.raises(EvictedWeightsError, match=r"lzr2\.open"):
         tower.state_dict()
+
+
+def test_a_part_that_somebody_keeps_keeps_nothing_else():
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings())
+    part, there = tower.layers[2], weakref.ref(tower)
+    del tower, handle
+    gc.collect()
+    assert there() is None
+    assert part.state_dict().keys() == {"weight", "bias"}
+
+
+def test_a_part_that_was_released_can_be_copied():
+    tower = Tower()
+    handle, _ = stream_tower(tower, StreamSettings())
+    with handle:
+        want = handle._source.tensors["layers.2.weight"]
+        handle.release(tower.layers[2])
+        assert torch.equal(copy.deepcopy(tower.layers[2]).weight, want)
 
 
 @pytest.mark.parametrize("pick", [lambda t: t.layers, lambda t: t.layers[2], lambda t: torch.nn.Sequential(t)])

@@ -8,6 +8,7 @@ from torch import nn
 from streamer.runtime.torch_names import (
     APPLY,
     CALL,
+    COMPILED_CALL,
     TorchDispatchMode,
     own_buffers,
     own_modules,
@@ -44,6 +45,9 @@ def test_calling_comes_down_to_one_method():
     module = nn.Linear(2, 2)
     module.__dict__[CALL] = lambda *args, **kwargs: (args, kwargs)
     assert module(1, a=2) == ((1,), {"a": 2})
+    assert getattr(module, COMPILED_CALL) is None
+    module.__dict__[COMPILED_CALL] = lambda *args, **kwargs: "compiled"
+    assert module(1, a=2) == "compiled"
 
 
 def test_memory_that_is_shared_has_one_number():

@@ -28,6 +28,12 @@ def test_all_are_called_in_order_and_the_first_error_is_raised(error):
     assert called == ["a", "b", "c"]
 
 
+def test_an_interrupt_is_not_lost_among_errors():
+    for closes in (close_all, close_after_failure):
+        with pytest.raises(KeyboardInterrupt):
+            closes(recording([], "a", OSError("a")), recording([], "b", KeyboardInterrupt()), recording([], "c"))
+
+
 def test_without_an_error_nothing_is_raised():
     called: list[str] = []
     close_all(recording(called, "a"), recording(called, "b"))
