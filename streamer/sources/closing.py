@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def close_all(*closes: Callable[[], object]) -> None:
-    """Each is called, in this order, whatever those before it raise; then an interrupt is raised, else the first error."""
+    """Each is called, in this order, whatever those before raise; then an interrupt is raised, or the first error."""
     first: BaseException | None = None
     for close in closes:
         try:
