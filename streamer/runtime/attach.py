@@ -339,6 +339,7 @@ def attach(
     except BaseException:
         close_after_failure(*reversed(undo), *closes)
         raise
+    closes.clear()  # with what was in place of adapters
     # Whoever forgets to close the handle: with the module, threads and files go too.
     weakref.finalize(root, let_go, engine, source)
     if not asleep:

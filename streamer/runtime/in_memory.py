@@ -98,20 +98,6 @@ class InMemory:
         """
         parameters: list[tuple[dict[str, nn.Parameter | None], str, nn.Parameter]] = []
         buffers: list[tuple[dict[str, torch.Tensor | None], str, torch.Tensor]] = []
-        for module, attribute, parameter in self._parameters():
-            if parameter.is_meta:
-                continue
-            values = parameter.data.to(device, dtype if parameter.is_floating_point() else None)
-            if values.dtype == parameter.dtype and values.device == parameter.device:
-                continue
-            parameters.append((own_parameters(module), attribute, parameter))
-            own_parameters(module)[attribute] = nn.Parameter(values, requires_grad=parameter.requires_grad)
-        for module in self._root.modules():
-            for name, buffer in own_buffers(module).items():
-                if buffer is not None and not buffer.is_meta:
-                    buffers.append((own_buffers(module), name, buffer))
-                    own_buffers(module)[name] = buffer.to(device)
-        self._changed = True
 
         def put_back() -> None:
             for own, attribute, parameter in parameters:
@@ -119,6 +105,25 @@ class InMemory:
             for table, name, buffer in buffers:
                 table[name] = buffer
 
+        try:
+            for module, attribute, parameter in self._parameters():
+                if parameter.is_meta:
+                    continue
+                values = parameter.data.to(device, dtype if parameter.is_floating_point() else None)
+                if values.dtype == parameter.dtype and values.device == parameter.device:
+                    continue
+                parameters.append((own_parameters(module), attribute, parameter))
+                own_parameters(module)[attribute] = nn.Parameter(values, requires_grad=parameter.requires_grad)
+            for module in self._root.modules():
+                for name, buffer in own_buffers(module).items():
+                    if buffer is not None and not buffer.is_meta:
+                        moved = buffer.to(device)
+                        buffers.append((own_buffers(module), name, buffer))
+                        own_buffers(module)[name] = moved
+        except BaseException:
+            put_back()
+            raise
+        self._changed = True
         return put_back
 
     def close(self) -> None:

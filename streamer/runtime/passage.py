@@ -70,7 +70,7 @@ class Passage:
         the same parameter it would give the one before.
         """
 
-        @functools.wraps(call)
+        @functools.wraps(call, updated=())  # what a compiler noted about the call isn't so of this
         def guarded(*args: Any, **kwargs: Any) -> Any:
             if not self._guarded_calls:
                 return call(*args, **kwargs)

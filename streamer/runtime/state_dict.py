@@ -81,7 +81,7 @@ class StateDict:
                 for hook in self._hooks.pop(id(place.owner), []):
                     hook.remove()
 
-    def _refuse(self, module: nn.Module) -> None:
+    def _refuse(self, module: nn.Module, *_: Any) -> None:
         if self._saving or only_names_are_asked_for():
             return
         if adapters_are_loaded_or_saved():
@@ -96,7 +96,7 @@ class StateDict:
             "writes them. Instead of offloading take a smaller vram_budget.",
         )
 
-    def _refuse_loading(self, module: nn.Module, state: Mapping[str, Any], prefix: str) -> None:
+    def _refuse_loading(self, module: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
         places = self._named_places() if module is self._root else self._own_places(module)
         found = next((name for name, _ in places if prefix + name in state), None)
         if found is not None:
@@ -106,7 +106,7 @@ class StateDict:
                 "ordinary module, which can be given others. Adapters can be loaded as they are.",
             )
 
-    def _fill(self, module: nn.Module, state: dict[str, Any], prefix: str) -> None:
+    def _fill(self, module: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
         """Keys and shapes, as who loads adapters asks for; while the module is saved, what reads the values in turn."""
         for name, place in self._own_places(module):
             empty = torch.empty(place.shape, dtype=place.parameter.dtype, device="meta")
@@ -146,25 +146,34 @@ class StateDict:
 
 
 def _hooked(module: nn.Module, me: weakref.ref[StateDict]) -> list[RemovableHandle]:
-    """The module asks whoever answers, if that is there still: a part that is kept keeps nothing else alive."""
-
-    def before(of: nn.Module, *_: Any) -> None:
-        if (it := me()) is not None:
-            it._refuse(of)
-
-    def after(of: nn.Module, state: dict[str, Any], prefix: str, __: object) -> None:
-        if (it := me()) is not None:
-            it._fill(of, state, prefix)
-
-    def before_loading(of: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
-        if (it := me()) is not None:
-            it._refuse_loading(of, state, prefix)
-
     return [
-        module.register_state_dict_pre_hook(before),
-        module.register_state_dict_post_hook(after),
-        module.register_load_state_dict_pre_hook(before_loading),
+        module.register_state_dict_pre_hook(_Asked(me, StateDict._refuse)),
+        module.register_state_dict_post_hook(_Asked(me, StateDict._fill)),
+        module.register_load_state_dict_pre_hook(_Asked(me, StateDict._refuse_loading)),
     ]
+
+
+class _Asked:
+    """A hook that asks whoever answers, without keeping it alive; nor is the module copied that has it."""
+
+    def __init__(self, me: weakref.ref[StateDict], answers: Callable[..., None]) -> None:
+        self._me = me
+        self._answers = answers
+
+    def __call__(self, *args: Any) -> None:
+        it = self._me()
+        if it is None:
+            raise EvictedWeightsError(
+                "The module that this is a part of isn't there any more, and its streamed weights aren't either.",
+                "Keep the whole module, or release() this part of its handle before it goes.",
+            )
+        self._answers(it, *args)
+
+    def __deepcopy__(self, _: object) -> Any:
+        raise EvictedWeightsError(
+            "The weights of this module are streamed: most of them aren't in memory, so it can't be copied.",
+            "Call release() of the handle with this part first: from then on it is in memory.",
+        )
 
 
 class _Unread(torch.Tensor):

@@ -106,6 +106,23 @@ def test_it_is_brought_to_the_type_and_streamed_weights_are_left_alone():
     assert in_memory.nbytes == (4 + 2) * 2 + 3 * 8
 
 
+def test_what_cannot_be_brought_leaves_the_rest_where_it_was(monkeypatch):
+    tower = Tower()
+    tower.adapter = nn.Linear(3, 5)
+    tower.adapter.register_buffer("seen", torch.ones(2))
+    counts, _ = watched(tower)
+    before = {**dict(tower.named_parameters()), **dict(tower.named_buffers())}
+
+    def refused(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    tower.adapter.seen.to = refused
+    with pytest.raises(torch.OutOfMemoryError):
+        counts.move(torch.device("cpu"), torch.float16)
+    after = {**dict(tower.named_parameters()), **dict(tower.named_buffers())}
+    assert all(after[name] is tensor for name, tensor in before.items())
+
+
 def test_streamed_parameters_are_known_by_module_and_by_name():
     tower = Tower()
     in_memory, _ = watched(tower)
