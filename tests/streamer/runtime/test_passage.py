@@ -126,35 +126,26 @@ def test_interrupted_before_a_step_begins_it_lets_others_in():
         assert torch.isfinite(from_another_thread(lambda: tower(X))).all()
 
 
-@pytest.mark.parametrize("register", ["register_forward_pre_hook", "register_forward_hook"])
-def test_interrupted_in_a_hook_of_somebody_else_it_lets_others_in(register):
-    tower = Tower()
-    handle, _ = stream_tower(tower, SMALL)
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with handle:
-        want = tower(X)
-        hook = getattr(tower, register)(interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            tower(X)
-        hook.remove()
-        assert torch.equal(from_another_thread(lambda: tower(X)), want)
-
-
-def require_others_let_in(tower: Tower) -> None:
-    """After a forward that is interrupted before the module's own begins."""
+def require_others_let_in(tower: Tower, register: str = "register_forward_pre_hook") -> None:
+    """After a forward that is interrupted in a hook of somebody else."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     want = tower(X)
-    hook = tower.register_forward_pre_hook(interrupt)
+    hook = getattr(tower, register)(interrupt)
     with pytest.raises(KeyboardInterrupt):
         tower(X)
     hook.remove()
     assert torch.equal(from_another_thread(lambda: tower(X)), want)
+
+
+@pytest.mark.parametrize("register", ["register_forward_pre_hook", "register_forward_hook"])
+def test_interrupted_in_a_hook_of_somebody_else_it_lets_others_in(register):
+    tower = Tower()
+    handle, _ = stream_tower(tower, SMALL)
+    with handle:
+        require_others_let_in(tower, register)
 
 
 def test_a_module_that_was_compiled_before_lets_others_in():
