@@ -23,6 +23,9 @@ _REMEMBERED = 64
 
 _CONVOLUTION = torch.ops.aten.convolution.default
 
+_MAPPED_NBYTES = 32 << 20
+"""What is at least this large glibc gives back to the system once it is freed. Source: M_MMAP_THRESHOLD, mallopt(3)."""
+
 
 class ActivationMeter:
     """Most bytes of results that live at one time during a forward of these arguments, and a margin for workspaces.
@@ -36,7 +39,8 @@ class ActivationMeter:
         structure: of the module, told anew for each forward: where it has changed (an adapter was loaded, attention is
             computed by something else), another copy is made.
         name: of the module, for a warning.
-        on_processor: it computes there, where a convolution copies what it is given.
+        on_processor: it computes there, where a convolution copies what it is given, and the C library keeps the room
+            of smaller results for others.
     """
 
     def __init__(
@@ -124,9 +128,17 @@ class _LiveResults(TorchDispatchMode):
     def __init__(self, weights: set[int], on_processor: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._on_processor = on_processor
-        self.peak_nbytes = 0
+        self._most_in_heap = self._most_mapped = 0
         self._weights = weights
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    @property
+    def peak_nbytes(self) -> int:
+        """The most at one time; on a processor of those that a heap has, and of the others, each at its own time.
+
+        For the heap doesn't get smaller again: what was freed in it lies below what wasn't.
+        """
+        return self._most_in_heap + self._most_mapped
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -137,18 +149,21 @@ class _LiveResults(TorchDispatchMode):
                 storage = leaf.untyped_storage()
                 if (place := storage_id(storage)) not in self._weights:
                     self._live.setdefault(place, (StorageWeakRef(storage), storage.nbytes()))
-        meanwhile = _copied_nbytes(*args[:2]) if self._on_processor and func is _CONVOLUTION else 0
-        self.peak_nbytes = max(self.peak_nbytes, meanwhile + sum(nbytes for _, nbytes in self._live.values()))
+        copied = _copied_nbytes(*args[:2]) if self._on_processor and func is _CONVOLUTION else ()
+        sizes = (*copied, *(nbytes for _, nbytes in self._live.values()))
+        in_heap = sum(nbytes for nbytes in sizes if self._on_processor and nbytes < _MAPPED_NBYTES)
+        self._most_in_heap = max(self._most_in_heap, in_heap)
+        self._most_mapped = max(self._most_mapped, sum(sizes) - in_heap)
         return result
 
 
-def _copied_nbytes(values: torch.Tensor, weight: torch.Tensor) -> int:
+def _copied_nbytes(values: torch.Tensor, weight: torch.Tensor) -> tuple[int, ...]:
     """What a convolution on a processor needs until it is done, in another order of its values.
 
     With oneDNN both, as large as they are; without it the values that each result is made of, next to each other. The
     tests measure both.
     """
     if torch.backends.mkldnn.is_available():
-        return values.nbytes + weight.nbytes
+        return values.nbytes, weight.nbytes
     window = math.prod(weight.shape[2:])
-    return values.nbytes * window if window > 1 else 0
+    return (values.nbytes * window,) if window > 1 else ()

@@ -10,6 +10,7 @@ from torch import nn
 from streamer.models.activations import ActivationMeter
 from streamer.models.twin import Structure, structure, twin_of
 from streamer.runtime.attach import StreamHandle
+from streamer.runtime.freed_memory import give_back
 from streamer.runtime.share import SharedBudget
 from streamer.tiers.device_memory import PeakMeter
 
@@ -43,6 +44,7 @@ class Sharing:
         self.name = name
         self.activations = ActivationMeter(partial(twin_of, module), self._structure, name, on_processor=on_processor)
         self._module = module
+        self._on_processor = on_processor
         self._handle: StreamHandle | None = None
         self._share = share
         self._peaks = peaks
@@ -57,7 +59,9 @@ class Sharing:
             PartBudgetError: it can't run within the budget.
         """
         calculated = self.activations(args, kwargs)
-        self._share.enter(self.name, self._needed(calculated))
+        took_turn = self._share.enter(self.name, self._needed(calculated))
+        if took_turn and self._on_processor:
+            give_back()  # the room of other results than this one's
         self._entered = calculated
 
     def join(self, handle: StreamHandle, root: nn.Module) -> None:

@@ -21,6 +21,7 @@ from streamer.runtime.bind import Binder, ModuleBlock, ParameterPlace
 from streamer.runtime.compiling import CompiledBlocks
 from streamer.runtime.engine import Engine
 from streamer.runtime.forgotten import let_go
+from streamer.runtime.freed_memory import give_back
 from streamer.runtime.gate import Gate
 from streamer.runtime.guards import Guards
 from streamer.runtime.hooks import StreamHooks
@@ -236,7 +237,7 @@ class StreamHandle:
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
         self._is_closed = True
-        close_all(self._adapters.close, self._in_memory.close, self._engine.close, self._source.close)
+        close_all(self._adapters.close, self._in_memory.close, self._engine.close, self._source.close, give_back)
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""

@@ -77,6 +77,7 @@ class SharedBudget:
         self._members: weakref.WeakValueDictionary[str, Member] = weakref.WeakValueDictionary()
         self._ceilings: dict[tuple[str, int], int] = {}  # by what a forward's activations were said to be
         self._entered: dict[str, int] = {}
+        self._ran_last: str | None = None
         self.limits: dict[str, int] = {}
         """By member: most bytes of its weights, so that others keep theirs. May be set between forwards."""
 
@@ -137,12 +138,14 @@ class SharedBudget:
         others = _in_memory(member for other, member in self._members.items() if other != name)
         return self.reserved_nbytes + activations_nbytes + others + self._members[name].smallest_nbytes
 
-    def enter(self, name: str, activations_nbytes: int) -> None:
+    def enter(self, name: str, activations_nbytes: int) -> bool:
         """The member is about to run: it gets all the room it can use, and others give up what stands in its way.
 
         Args:
             name: of the member.
             activations_nbytes: that its forward needs beside weights.
+
+        Returns whether it wasn't the last that ran.
 
         Raises:
             PartBudgetError: the member can't run within the budget; carries the smallest with which it can.
@@ -163,6 +166,8 @@ class SharedBudget:
             budget = min(most, room - _on_device(others), self._ceiling(name, activations_nbytes))
             if budget != member.budget_nbytes:
                 member.set_budget(budget)
+            ran_last, self._ran_last = self._ran_last, name
+            return ran_last != name
 
     def _ceiling(self, name: str, activations_nbytes: int) -> int:
         """What weights may take at most, by what earlier forwards of this kind found: more ran out of memory."""

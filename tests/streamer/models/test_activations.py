@@ -94,6 +94,20 @@ def test_a_convolution_on_a_processor_takes_what_the_system_counts(monkeypatch, 
     assert elsewhere((torch.empty(1, 64, side, side, device="meta"),), {}) == 4 * 32 * side * side
 
 
+class SmallThenLarge(nn.Module):
+    """A result of 1 MiB that is freed, then one of 64 MiB."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = x.new_zeros(1 << 18).shape[0]  # freed here
+        return x.new_zeros(size << 6)
+
+
+def test_on_a_processor_what_a_heap_keeps_and_what_the_system_takes_back_are_added_up_each_for_itself():
+    x = torch.empty(1, device="meta")
+    assert ActivationMeter(SmallThenLarge)((x,), {}) == 64 << 20
+    assert ActivationMeter(SmallThenLarge, on_processor=True)((x,), {}) == 65 << 20
+
+
 def test_it_grows_with_the_arguments_and_is_found_once_for_each_kind():
     made = []
     meter = ActivationMeter(lambda: made.append(1) or on_meta(Chain))

@@ -7,6 +7,7 @@ import torch
 
 from streamer.config import UNLIMITED, StreamSettings
 from streamer.errors import PartBudgetError
+from streamer.models import sharing as sharing_module
 from streamer.models.sharing import Sharing
 from streamer.runtime.attach import attach
 from streamer.runtime.share import SharedBudget
@@ -15,8 +16,8 @@ from tests.streamer.tower import MemorySource, Tower
 CPU = torch.device("cpu")
 
 
-def joined(tower: Tower, share: SharedBudget, name: str = "the tower"):
-    sharing = Sharing(tower, name, share, None, lambda: None)
+def joined(tower: Tower, share: SharedBudget, name: str = "the tower", *, on_processor: bool = False):
+    sharing = Sharing(tower, name, share, None, lambda: None, on_processor=on_processor)
     settings, order = StreamSettings(UNLIMITED, 0, 1), range(1, 7)
     source = MemorySource(tower.state_dict())
     handle = attach(
@@ -48,6 +49,21 @@ def test_two_of_the_same_name_are_told_apart_and_give_way_to_each_other():
             tower(torch.ones(1, 16))
             assert handle.device_nbytes == handle.total_nbytes
             assert sum(each.device_nbytes for _, each in members) <= 11_000
+    for _, handle in members:
+        handle.close()
+
+
+@pytest.mark.parametrize("on_processor", [True, False])
+def test_on_a_processor_freed_memory_is_given_back_when_another_takes_its_turn(monkeypatch, on_processor):
+    given: list[str] = []
+    monkeypatch.setattr(sharing_module, "give_back", lambda: given.append("back"))
+    share, towers = SharedBudget(11_000), [Tower(), Tower()]
+    members = [joined(tower, share, on_processor=on_processor) for tower in towers]
+    seen = []
+    for tower in (*towers, towers[1], towers[0]):
+        tower(torch.ones(1, 16))
+        seen.append(len(given))
+    assert seen == ([1, 2, 2, 3] if on_processor else [0, 0, 0, 0])
     for _, handle in members:
         handle.close()
 

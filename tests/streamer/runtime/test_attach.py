@@ -36,6 +36,16 @@ def test_the_handle_tells_what_is_where():
     assert handle.held_nbytes == 0
 
 
+def test_what_a_closed_handle_had_is_given_back_last(monkeypatch):
+    tower = Tower()
+    source = MemorySource(tower.state_dict())
+    handle = attach(tower, tower.blocks(), [1, 2, 3, 4, 5, 6], source, StreamSettings(10_000), CPU, torch.float32)
+    closed: list[bool] = []
+    monkeypatch.setattr(attach_module, "give_back", lambda: closed.append(source.closed))
+    handle.close()
+    assert closed == [True]
+
+
 def test_a_failure_closes_the_source():
     tower = Tower()
     source = MemorySource(tower.state_dict())

@@ -101,6 +101,12 @@ def test_those_that_ran_longest_ago_go_first():
     assert [members[name].device_nbytes for name in "bc"] == [10, 0]
 
 
+def test_who_takes_turns_is_told():
+    a, b = FakeMember(10, 1), FakeMember(10, 1)
+    share = sharing(25, a=a, b=b)
+    assert [share.enter(name, 0) for name in "aabba"] == [True, False, True, False, True]
+
+
 def test_a_new_budget_holds_from_the_next_forward_on():
     a = FakeMember(100, 10)
     share = sharing(50, 5, a=a)
