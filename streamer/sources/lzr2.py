@@ -70,7 +70,7 @@ class Lzr2Source:
         except lzr2.Lzr2Error as error:
             raise translated(error) from error
         self._path = path
-        self._keys = tuple(self._file.keys())
+        self._keys = dict.fromkeys(self._file.keys()).keys()  # in order, and looked up at once
         print_ = self._file.index.fingerprint
         self._origin = None if print_ is None else f"{print_.nbytes}:{print_.mtime_ns}:{print_.digest}"
 
