@@ -344,7 +344,7 @@ def faults(result: dict[str, Any]) -> list[str]:
 
 def _told(record: dict[str, Any]) -> str:
     if record["reason"]:
-        return record["reason"]
+        return str(record["reason"])
     seconds = ", ".join(f"{step['seconds']:.3g}" for step in record["steps"])
     peak = most(record["peak_load_nbytes"], record["peak_steps_nbytes"])
     return f"steps of {seconds} s, {table.size(peak)}"

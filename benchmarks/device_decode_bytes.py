@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from streamer.config import format_size, parse_size
 from streamer.models.sdxl import sdxl_unet_config
-from streamer.models.unet import empty_unet, execution_order, unet_blocks
+from streamer.models.turns import execution_order
+from streamer.models.unet import empty_unet, unet_blocks
 from streamer.plan import Block, Plan, lay_out, make_plan
 from streamer.plan.packed import InflatedSizes, scratch_nbytes
 from streamer.sources.inflated import InflatedSections
@@ -60,7 +61,7 @@ class Counting(TorchDispatchMode):
     """Counts operations that write."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_synthetic_sdxl import Half, make_tensor
+from make_synthetic_sdxl import Half, make_tensor  # type: ignore[import-not-found]  # found where a script lies
 from rich.progress import track
 from torch import nn
 
@@ -41,7 +41,8 @@ FILES = {
 def empty_part(part: str, config: dict[str, Any], index: dict[str, Any]) -> nn.Module:
     """The module without memory."""
     if part == "vae":
-        return empty_vae(config, "synthetic")
+        vae: nn.Module = empty_vae(config, "synthetic")
+        return vae
     return empty_text_encoder(index[part][1], config, "synthetic")
 
 

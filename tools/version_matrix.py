@@ -99,7 +99,17 @@ def read_report(report: Path) -> tuple[int, int, tuple[str, ...]]:
 def run(python: Path, tests: list[str], report: Path) -> Result:
     """Runs the tests with that Python; their output is shown."""
     report.unlink(missing_ok=True)
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={report}", *tests]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--tb=short",
+        f"--junitxml={report}",
+        *tests,
+    ]
     subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": ""}, check=False)
     if not report.exists():
         sys.exit("pytest ended without a report")

@@ -246,7 +246,7 @@ def _cold(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _median_step(record: Mapping[str, Any]) -> float:
-    return statistics.median(step["seconds"] for step in _counted(record))
+    return float(statistics.median(step["seconds"] for step in _counted(record)))
 
 
 def _median_read(steps: Sequence[Mapping[str, Any]]) -> float | None:

@@ -75,7 +75,7 @@ def points(tensors: Tensors, scratch: Path) -> list[Point]:
         found.append(point("LZR2, lossless", scratch.stat().st_size, noise(tensors, file.get_tensor)))
     for name, bits, group in (("4-bit, groups of 32", 4, 32), ("int8, groups of 128", 8, 128)):
         coded = {k: integers(t, bits, group) for k, t in tensors.items()}
-        error = noise(tensors, lambda key, coded=coded: coded[key][1])
+        error = noise(tensors, {key: values for key, (_, values) in coded.items()}.__getitem__)
         found.append(point(name, sum(nbytes for nbytes, _ in coded.values()), error))
     half = noise(tensors, lambda k: tensors[k].astype(np.float16))
     found.append(point("float16", 2 * n, half))

@@ -51,11 +51,17 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
             def one(file: lzr2.Lzr2File, target: np.ndarray, threads: int) -> Callable[[], None]:
                 return lambda: file.decode_into("t0", target, threads=threads)
 
+            def plain(data: memoryview, record: lzr2.RecordInfo) -> Callable[[], object]:
+                return lambda: plain_decode.decode(data, record)
+
+            def verified(path: Path) -> Callable[[], object]:
+                return lambda: lzr2.verify(path)
+
             def warm(inflated: lzr2.InflatedTensor, threads: int) -> Callable[[], None]:
                 return lambda: lzr2.decode_inflated_into(inflated, out, threads=threads)
 
             timed |= {
-                f"{name}: plain numpy": (lambda data=data, record=record: plain_decode.decode(data, record), n),
+                f"{name}: plain numpy": (plain(data, record), n),
                 f"{name}: one thread": (one(file, out, 1), n),
                 f"{name}: two threads, one tensor": (one(file, out, 2), n),
                 f"{name}: two threads, two tensors": (both, 2 * n),
@@ -63,7 +69,7 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
                 f"{name}: one thread, to float32": (one(file, out32, 1), n),
                 f"{name}: inflated, one thread": (warm(inflated, 1), n),
                 f"{name}: inflated, two threads": (warm(inflated, 2), n),
-                f"{name}: verify (2 tensors)": (lambda path=path: lzr2.verify(path), 2 * n),
+                f"{name}: verify (2 tensors)": (verified(path), 2 * n),
             }
         target = folder / "encoded.lzr2"
         trained, ternary = cases.trained_like(), cases.nearly_ternary()
