@@ -24,11 +24,14 @@ _REMEMBERED = 64
 _CONVOLUTION = torch.ops.aten.convolution.default
 
 _MAPPED_NBYTES = 32 << 20
-"""What is at least this large glibc gives back to the system once it is freed. Source: M_MMAP_THRESHOLD, mallopt(3)."""
+"""What is larger glibc gives back to the system as soon as it is freed, if the environment sets no other limit.
+
+Its own limit moves, up to this (64 bits). Source: M_MMAP_THRESHOLD, mallopt(3).
+"""
 
 
 class ActivationMeter:
-    """Most bytes of results that live at one time during a forward of these arguments, and a margin for workspaces.
+    """Most bytes of results that take memory at one time in a forward of these arguments, and a margin for workspaces.
 
     Found by running a copy of the module that has shapes and no memory (torch's meta device), once for each kind of
     argument; a second or less with SDXL's U-Net. Attention is taken not to write its scores out, as with every kernel
@@ -136,7 +139,8 @@ class _LiveResults(TorchDispatchMode):
     def peak_nbytes(self) -> int:
         """The most at one time; on a processor of those that a heap has, and of the others, each at its own time.
 
-        For the heap doesn't get smaller again: what was freed in it lies below what wasn't.
+        For what was freed in a heap stays the process's, unless it lies at the heap's end. Counted too much where it
+        does, or where a C library has no heap of that kind.
         """
         return self._most_in_heap + self._most_mapped
 

@@ -60,8 +60,8 @@ class Sharing:
         """
         calculated = self.activations(args, kwargs)
         took_turn = self._share.enter(self.name, self._needed(calculated))
-        if took_turn and self._on_processor:
-            give_back()  # the room of other results than this one's
+        if self._on_processor and (took_turn or calculated < self._entered):
+            give_back()  # the room of other results than these
         self._entered = calculated
 
     def join(self, handle: StreamHandle, root: nn.Module) -> None:

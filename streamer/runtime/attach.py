@@ -178,7 +178,7 @@ class StreamHandle:
             )
         filled = [(place, _read(self._source, place)) for block in self._blocks for place in block.places]
         self._is_closed = self._is_detached = True
-        close_all(self._engine.close, self.leave, functools.partial(_fill, filled), self._source.close)
+        close_all(self._engine.close, self.leave, functools.partial(_fill, filled), self._source.close, give_back)
 
     def leave(self) -> None:
         """The module runs without hooks again, with whatever its parameters hold. Once this is closed."""
@@ -236,8 +236,9 @@ class StreamHandle:
 
     def close(self) -> None:
         """Stops the workers, lets go of all memory and closes the file. Further calls do nothing."""
+        last = () if self._is_closed else (give_back,)
         self._is_closed = True
-        close_all(self._adapters.close, self._in_memory.close, self._engine.close, self._source.close, give_back)
+        close_all(self._adapters.close, self._in_memory.close, self._engine.close, self._source.close, *last)
 
     def __deepcopy__(self, memo: dict[int, object]) -> StreamHandle:
         """Itself: a module that was detached may be copied with the handle that it had."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from streamer.runtime.engine import Engine
+from streamer.runtime.freed_memory import give_back
 from streamer.sources.base import WeightSource
 from streamer.sources.closing import close_all
 
@@ -18,7 +19,7 @@ def let_go(engine: Engine, source: WeightSource) -> None:
     """
 
     def close() -> None:
-        close_all(engine.close, source.close)
+        close_all(engine.close, source.close, give_back)
 
     if engine.threads.am_one:
         # It may hold any lock of the engine, the source and the tiers, and it is to be waited for.

@@ -126,6 +126,8 @@ class SharedBudget:
                 number += 1
                 unique = f"{name} ({number})"
             self._members[unique] = member
+            if self._ran_last == unique:  # one that had this name, and is gone
+                self._ran_last = None
             return unique
 
     def room(self, activations_nbytes: int) -> int:
@@ -145,7 +147,7 @@ class SharedBudget:
             name: of the member.
             activations_nbytes: that its forward needs beside weights.
 
-        Returns whether it wasn't the last that ran.
+        Returns whether it takes another's turn: that one ran last, and the two don't divide the room (`limits`).
 
         Raises:
             PartBudgetError: the member can't run within the budget; carries the smallest with which it can.
@@ -167,7 +169,7 @@ class SharedBudget:
             if budget != member.budget_nbytes:
                 member.set_budget(budget)
             ran_last, self._ran_last = self._ran_last, name
-            return ran_last != name
+            return ran_last != name and not {ran_last, name} <= self.limits.keys()
 
     def _ceiling(self, name: str, activations_nbytes: int) -> int:
         """What weights may take at most, by what earlier forwards of this kind found: more ran out of memory."""

@@ -55,15 +55,18 @@ def test_two_of_the_same_name_are_told_apart_and_give_way_to_each_other():
 
 @pytest.mark.parametrize("on_processor", [True, False])
 def test_on_a_processor_freed_memory_is_given_back_when_another_takes_its_turn(monkeypatch, on_processor):
-    given: list[str] = []
-    monkeypatch.setattr(sharing_module, "give_back", lambda: given.append("back"))
+    given: list[list[int]] = []
     share, towers = SharedBudget(11_000), [Tower(), Tower()]
     members = [joined(tower, share, on_processor=on_processor) for tower in towers]
+    still_there = lambda: [handle.device_nbytes for _, handle in members]  # noqa: E731
+    monkeypatch.setattr(sharing_module, "give_back", lambda: given.append(still_there()))
     seen = []
-    for tower in (*towers, towers[1], towers[0]):
-        tower(torch.ones(1, 16))
+    for tower, rows in ((towers[0], 1), (towers[1], 2), (towers[1], 2), (towers[1], 1), (towers[0], 1)):
+        tower(torch.ones(rows, 16))
         seen.append(len(given))
-    assert seen == ([1, 2, 2, 3] if on_processor else [0, 0, 0, 0])
+    assert seen == ([1, 2, 2, 3, 4] if on_processor else [0] * 5)  # also before smaller results than the last ones'
+    if on_processor:
+        assert given[1][0] == given[3][1] == 0  # after who ran before has made room
     for _, handle in members:
         handle.close()
 

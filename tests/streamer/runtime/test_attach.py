@@ -40,10 +40,11 @@ def test_what_a_closed_handle_had_is_given_back_last(monkeypatch):
     tower = Tower()
     source = MemorySource(tower.state_dict())
     handle = attach(tower, tower.blocks(), [1, 2, 3, 4, 5, 6], source, StreamSettings(10_000), CPU, torch.float32)
-    closed: list[bool] = []
-    monkeypatch.setattr(attach_module, "give_back", lambda: closed.append(source.closed))
+    closed: list[tuple[bool, int]] = []
+    monkeypatch.setattr(attach_module, "give_back", lambda: closed.append((source.closed, handle.device_nbytes)))
     handle.close()
-    assert closed == [True]
+    handle.close()
+    assert closed == [(True, 0)]
 
 
 def test_a_failure_closes_the_source():

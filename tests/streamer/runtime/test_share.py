@@ -105,6 +105,22 @@ def test_who_takes_turns_is_told():
     a, b = FakeMember(10, 1), FakeMember(10, 1)
     share = sharing(25, a=a, b=b)
     assert [share.enter(name, 0) for name in "aabba"] == [True, False, True, False, True]
+    with pytest.raises(PartBudgetError):
+        share.enter("b", 25)
+    assert not share.enter("a", 0)  # who was refused hasn't had a turn
+    share.limits = {"a": 10, "b": 10}
+    assert not any(share.enter(name, 0) for name in "bab")  # they run in turn in each step
+
+
+def test_who_has_the_name_of_one_that_is_gone_takes_a_turn():
+    share = SharedBudget(25)
+    first = FakeMember(10, 1)
+    share.add("a", first)
+    share.enter("a", 0)
+    del first
+    second = FakeMember(10, 1)
+    assert share.add("a", second) == "a"
+    assert share.enter("a", 0)
 
 
 def test_a_new_budget_holds_from_the_next_forward_on():
