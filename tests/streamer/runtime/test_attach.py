@@ -36,13 +36,14 @@ def test_the_handle_tells_what_is_where():
     assert handle.held_nbytes == 0
 
 
-def test_what_a_closed_handle_had_is_given_back_last(monkeypatch):
+@pytest.mark.parametrize("end", [StreamHandle.close, StreamHandle.detach])
+def test_what_an_ended_handle_had_is_given_back_last_and_once(monkeypatch, end):
     tower = Tower()
     source = MemorySource(tower.state_dict())
     handle = attach(tower, tower.blocks(), [1, 2, 3, 4, 5, 6], source, StreamSettings(10_000), CPU, torch.float32)
     closed: list[tuple[bool, int]] = []
     monkeypatch.setattr(attach_module, "give_back", lambda: closed.append((source.closed, handle.device_nbytes)))
-    handle.close()
+    end(handle)
     handle.close()
     assert closed == [(True, 0)]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from streamer.config import StreamSettings
+from streamer.runtime import forgotten
 from streamer.runtime.schedule import Schedule
 from streamer.tiers.host_cache import HostCache
 from tests.streamer.tower import MemorySource, Tower, prefetch_threads, stream_tower
@@ -98,3 +99,14 @@ def test_collected_in_another_thread_it_has_ended_at_once():
     gc.collect()
     assert prefetch_threads() == []
     assert source.closed
+
+
+@pytest.mark.usefixtures("only_when_told")
+def test_what_it_had_is_given_back_last(monkeypatch):
+    closed: list[bool] = []
+    tower = Tower()
+    handle, source = stream_tower(tower, StreamSettings(8000, 0, 1))
+    monkeypatch.setattr(forgotten, "give_back", lambda: closed.append(source.closed))
+    del tower, handle
+    gc.collect()
+    assert closed == [True]
