@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
 import warnings
@@ -92,6 +94,52 @@ def test_a_convolution_on_a_processor_takes_what_the_system_counts(monkeypatch, 
     assert told == pytest.approx(counted, rel=0.1)
     elsewhere = ActivationMeter(lambda: nn.Conv2d(64, 32, 3, padding=1, device="meta"))
     assert elsewhere((torch.empty(1, 64, side, side, device="meta"),), {}) == 4 * 32 * side * side
+
+
+_FREED = """
+import platform, re, torch
+from pathlib import Path
+def most():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+def ones(nbytes):
+    return torch.ones(nbytes >> 2)
+ones({nbytes})  # freed: from now on as much as this, or as glibc will, comes from the heap
+Path("/proc/self/clear_refs").write_text("5")  # the most from now on: proc(5)
+before = most()
+freed, kept = [ones({nbytes}) for _ in range(4)], ones(1 << 17)
+del freed
+ones(96 << 20)
+print(most() - before)
+"""
+
+
+class FourThenALargeOne(nn.Module):
+    """As the program above: four results that are freed below one that isn't, then one of 96 MiB."""
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__()
+        self.nbytes = nbytes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        freed = [x.new_ones(self.nbytes >> 2) for _ in range(4)]
+        kept = x.new_ones(len(freed) << 13)
+        del freed
+        return x.new_ones(96 << 18), kept
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc", reason="the rule is of glibc's heap"
+)
+@pytest.mark.parametrize(("nbytes", "stays"), [(31 << 20, True), (40 << 20, False)])
+def test_which_freed_results_stay_the_processs_is_as_the_system_counts(nbytes, stays):
+    code = _FREED.format(nbytes=nbytes)
+    others = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    counted = int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
+    told = ActivationMeter(lambda: FourThenALargeOne(nbytes), on_processor=True)((torch.empty(1, device="meta"),), {})
+    assert told == pytest.approx(counted, rel=0.1)
+    assert told == pytest.approx(4 * nbytes + (96 << 20) if stays else 4 * nbytes, rel=0.01)
 
 
 class SmallThenLarge(nn.Module):
