@@ -14,7 +14,7 @@ runtime leans on beyond that is stated too, and a step with its files taken out 
 are the same for all. The peers' memory is compared over the whole life of the process, which includes loading.
 
 Writes NAME.json, NAME.md and NAME.svg into --output; the JSON anew after each process, so that an ended run isn't lost.
-Exits 1 if the resident model can't run, or if a result of this project isn't equal to its own.
+Exits 1 if the resident model can't run, or if this project fails or its result isn't known to be equal.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,16 @@ from benchmarks.compare.model_files import CONFIGS, ModelFiles, count_weights, m
 from benchmarks.compare.runtimes import Runtime, all_runtimes
 from benchmarks.compare.setting import Setting
 from benchmarks.compare.watch import Watched, most, python, watch
+from streamer.config import parse_size
+from streamer.errors import StreamerError
+from streamer.processors import processors
 
 ROOT = Path(__file__).parents[1]
 BUDGETS = {"full": ["1GB", "2GB", "4GB"], "demo": ["8MB", "16MB", "32MB"]}
 PIXELS = {"full": 512, "demo": 128}
 FLOAT32_NBYTES = 4
+NOT_TRIED = "not tried: "
+"""How the reason of what nobody wanted, or nothing is there for, begins: other reasons are failures."""
 _CACHES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
 """Where this project, and what it is made of, keeps what is the same at the next start."""
 
@@ -86,6 +92,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("the resident one has to have its turn: --resident-every is 1 or more")
     if args.rounds < 1 or args.steps < 2:
         parser.error("at least one round of two steps is needed: the first step isn't counted")
+    for budget in args.budgets or ():
+        try:
+            vram, slash, ram = budget.partition("/")
+            parse_size(vram)
+            parse_size(ram if slash else "0", least=0)
+        except StreamerError as error:
+            parser.error(f"--budgets: {error}")
     for option, pattern in (("--only", args.only), ("--skip", args.skip)):
         try:
             re.compile(pattern)
@@ -99,7 +112,8 @@ def missing_folder(args: argparse.Namespace) -> str:
     for option, folder in (("--scratch", args.scratch), ("--folder", args.folder)):
         is_made = option == "--folder" and args.model == "demo"
         if folder is not None and not is_made and not folder.is_dir():
-            return f"{option}: there is no folder {folder}; make it first."
+            needed = " with its four files, by tools/make_synthetic_sdxl.py" if option == "--folder" else ""
+            return f"{option}: there is no folder {folder}; make it first{needed} (docs/benchmarks.md)."
     return ""
 
 
@@ -139,7 +153,7 @@ def run_one(
 ) -> tuple[Watched, int | None]:
     """One process, or why there is none; and the bytes of its files in the page cache when it was started."""
     if reason := why_not(runtime, args, files, scratch):
-        return Watched(reason=reason), None
+        return Watched(reason=NOT_TRIED + reason), None
     is_reference = runtime.kind == "reference"
     with tempfile.TemporaryDirectory(dir=scratch) as own, tempfile.TemporaryDirectory(dir=scratch) as caches:
         weights = files.weights(runtime)
@@ -232,7 +246,7 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
         option, equals, value = argument.rpartition("=")
         return option + equals + places.get(Path(value), value)
 
-    given = shlex.join(map(told, arguments))
+    given = shlex.join(map(told, without_output(arguments)))
     return {
         "format": 2,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -255,6 +269,15 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
     }
 
 
+def without_output(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments without where its files were written, which is for whoever repeats it to say."""
+    kept = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before != "--output" and argument.partition("=")[0] != "--output":
+            kept.append(argument)
+    return kept
+
+
 def _count(files: ModelFiles) -> int:
     """Of weights, by any of the files: they all have the same tensors."""
     there = (path for path in files.all() if path.is_file())
@@ -272,6 +295,7 @@ def write_again(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text("utf-8"))
         args = parse(shlex.split(told["command"])[3:])
         facts = {key: told[key] for key in told if key not in ("rows", "not_run", "verdicts", "runs")}
+        facts["command"] = " ".join(without_output(told["command"].split(" ")))
         result = result_of(args, chosen(args), told["runs"], facts)
         write(result, path.parent, path.stem)
     except (KeyError, TypeError) as error:
@@ -291,8 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
     if missing := missing_folder(args):
         print(missing, file=sys.stderr)
         return 2
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = args.threads or int(os.environ.get("OMP_NUM_THREADS", processors))
+    threads = args.threads or threads_by(os.environ.get("OMP_NUM_THREADS", ""))
     with tempfile.TemporaryDirectory(prefix="compare-", dir=args.scratch) as made:
         scratch = Path(made)
         folder = args.folder or scratch / "weights"
@@ -316,7 +339,9 @@ def main(arguments: list[str] | None = None) -> int:
         for round_ in range(args.rounds):
             for runtime in others if round_ % 2 == 0 else reversed(others):
                 earlier = [record for record in records if record["name"] == runtime.name]
-                if earlier and (runtime.kind == "reference" or all(record["reason"] for record in earlier)):
+                is_reference = runtime.kind == "reference"
+                done, failed = any(not r["reason"] for r in earlier), any(r["reason"] for r in earlier)
+                if (is_reference and done) or (not is_reference and failed and not done):
                     continue
                 if summary.turns_since(resident, records) == args.resident_every:
                     run(resident, round_)
@@ -330,15 +355,25 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(wrong))
 
 
+def threads_by(variable: str) -> int:
+    """As the variable says, if it is a number; else as many as processors."""
+    return int(variable) if variable.isdecimal() and int(variable) else processors()
+
+
 def faults(result: dict[str, Any]) -> list[str]:
-    """What makes a result one that nothing can be said by: nothing to compare with, or a result that isn't equal."""
+    """What makes it a bad result: nothing to compare with, or this project failed or gave what isn't equal."""
     found = []
     if not any(row["name"] == "resident" for row in result["rows"]):
         found.append("The resident model didn't run, so nothing was compared: see why above.")
+    for row in result["rows"]:
+        if row["kind"] == "this project" and row["equal"] is None:
+            found.append(f"{row['name']}: there is no result of the weights loaded whole to compare its own with.")
+        elif row["kind"] == "this project" and not row["equal"]:
+            found.append(f"{row['name']}: the result isn't that of the weights loaded whole.")
     return found + [
-        f"{row['name']}: the result isn't that of the weights loaded whole."
-        for row in result["rows"]
-        if row["name"].startswith("this project") and row["equal"] is False
+        f"{each['name']}: it failed: {each['reason']}"
+        for each in result["not_run"]
+        if each["name"].startswith("this project") and NOT_TRIED not in each["reason"]
     ]
 
 

@@ -51,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--steps", type=int, default=5)
     args = parser.parse_args(arguments)
+    if args.steps < 1:
+        parser.error("--steps: at least 1")
 
     device = torch.device("cpu")
     config: dict[str, Any] = json.loads(args.config.read_text("utf-8"))

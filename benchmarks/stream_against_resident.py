@@ -49,6 +49,8 @@ def main() -> int:
     parser.add_argument("--pixels", type=int, default=512)
     parser.add_argument("--steps", type=int, default=5, help="the first isn't counted")
     args = parser.parse_args()
+    if args.steps < 2:
+        parser.error("--steps: the first isn't counted, so at least 2")
 
     device = torch.device("cpu")
     config = json.loads(args.config.read_text("utf-8"))

@@ -20,11 +20,11 @@ from typing import Any
 # As the command line does, before torch reads it: a thread that decodes and one that spins want the same core.
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
-import psutil
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 
+from streamer.available_memory import available_nbytes
 from streamer.bench.memory import peak_resident_nbytes
 from streamer.bench.step_inputs import step_inputs
 from streamer.bench.streamed_steps import digest, streamed_steps
@@ -47,7 +47,7 @@ def settings_of(vram_budget: str, ram_budget: str | None, workers: int) -> Strea
     """On a CPU, as `streamer gen` has them."""
     vram = parse_size(vram_budget)
     if ram_budget is None:
-        host = default_host_memory("cpu", vram, int(psutil.virtual_memory().available))
+        host = default_host_memory("cpu", vram, available_nbytes())
     else:
         host = HostMemory(parse_size(ram_budget, least=0))
     return StreamSettings(

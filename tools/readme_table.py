@@ -12,7 +12,11 @@ What stands between them is replaced. There may be several such places; one that
 
     <!-- compared: benchmarks/results/NAME.json; only: REGULAR EXPRESSION -->
 
-tells of those runtimes alone. How a result was measured stands under the last of its tables.
+tells of those runtimes alone, and one that begins with
+
+    <!-- compared: benchmarks/results/NAME.json; in words: NAME OF A RUNTIME -->
+
+says in a sentence what that one takes. How a result was measured stands under the last of its tables.
 """
 
 from __future__ import annotations
@@ -22,14 +26,18 @@ import difflib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.compare.table import readme_table  # noqa: E402
+from benchmarks.compare.table import in_words, readme_table  # noqa: E402
 
-_MARKED = re.compile(r"(<!-- compared: ([^\s;]+)(?:; only: (.+?))? -->\n).*?(<!-- end of compared -->)", re.DOTALL)
+_MARKED = re.compile(
+    r"(<!-- compared: ([^\s;]+)(?:; (only|in words): (.+?))? -->\n).*?(<!-- end of compared -->)", re.DOTALL
+)
 
 
 class MarkerError(Exception):
@@ -50,20 +58,25 @@ def filled(text: str, root: Path) -> str:
         raise MarkerError("a comment '<!-- compared: FILE -->' isn't followed by '<!-- end of compared -->'")
     if not _MARKED.search(text):
         raise MarkerError("there is no comment '<!-- compared: FILE -->'; put it where the table belongs")
-    last = {found[2]: found.start() for found in _MARKED.finditer(text)}
+    last = {found[2]: found.start() for found in _MARKED.finditer(text) if found[3] != "in words"}
 
-    def table(found: re.Match[str]) -> str:
-        made = _table(root / found[2], found[3] or "", how=last[found[2]] == found.start())
-        return f"{found[1]}\n{made}\n{found[4]}"
+    def made(found: re.Match[str]) -> str:
+        path, name = root / found[2], found[4] or ""
+        if found[3] == "in words":
+            told = _told(path, lambda result: in_words(result, name) + "\n")
+        else:
+            how = last[found[2]] == found.start()
+            told = _told(path, lambda result: readme_table(result, name, how=how))
+        return f"{found[1]}\n{told}\n{found[5]}"
 
-    return _MARKED.sub(table, text)
+    return _MARKED.sub(made, text)
 
 
-def _table(path: Path, only: str, *, how: bool) -> str:
+def _told(path: Path, tell: Callable[[dict[str, Any]], str]) -> str:
     try:
-        return readme_table(json.loads(path.read_text("utf-8")), only, how=how)
+        return tell(json.loads(path.read_text("utf-8")))
     except re.error as error:
-        raise MarkerError(f"{only!r} is no regular expression: {error}") from error
+        raise MarkerError(f"{error.pattern!r} is no regular expression: {error}") from error
     except OSError as error:
         raise MarkerError(f"the result can't be read: {error}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -86,6 +86,28 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
     return "\n\n".join(parts) + "\n"
 
 
+def in_words(result: Mapping[str, Any], name: str) -> str:
+    """One runtime beside the resident one, in a sentence.
+
+    Args:
+        result: of a comparison.
+        name: of a runtime of this project.
+
+    Raises:
+        ValueError: there is no such row, it isn't equal to the resident one, or wasn't compared with it.
+    """
+    rows = {row.name: row for row in map(Row.from_json, result["rows"])}
+    row, resident = rows.get(name), rows.get("resident")
+    if row is None or resident is None or row.against_resident is None or not row.equal:
+        raise ValueError(f"nothing can be said of {name!r}")
+    where = "on a GPU" if is_on_device(result) else f"without a GPU, on {result['machine']['cores']} processor cores"
+    return (
+        f"**Measured** at full size, {where}: a step in {size(row.peak_nbytes)} of memory where diffusers with all "
+        f"weights loaded takes {size(resident.peak_nbytes)}, in {_ratio(row.against_resident)} times its time, "
+        "and with its result, bit for bit."
+    )
+
+
 def size(nbytes: float | None) -> str:
     """Decimal units with two or three digits."""
     if nbytes is None:

@@ -1,6 +1,7 @@
 """Prints GB/s of float16 and the ratio to plain numpy, all in one run: python -m benchmarks.format.speed [ROUNDS]
 
-The cases take turns and the fastest round of each counts, so that a busy machine disturbs all of them alike.
+Decoded weights are compared with plain numpy's first. The cases take turns and the fastest round of each counts, so
+that a busy machine disturbs all of them alike.
 """
 
 from __future__ import annotations
@@ -59,6 +60,20 @@ def all_cases(folder: Path) -> Iterator[dict[str, Case]]:
 
             def warm(inflated: lzr2.InflatedTensor, threads: int) -> Callable[[], None]:
                 return lambda: lzr2.decode_inflated_into(inflated, out, threads=threads)
+
+            wanted = plain_decode.decode(data, record).reshape(-1)
+            for run, got in (
+                (one(file, out, 1), out),
+                (one(file, out, 2), out),
+                (one(mapped, out, 1), out),
+                (one(file, out32, 1), out32),
+                (warm(inflated, 1), out),
+                (warm(inflated, 2), out),
+            ):
+                got.fill(np.nan)
+                run()
+                if not np.array_equal(got, wanted.astype(got.dtype)):
+                    sys.exit(f"{name}: not what plain numpy makes of it")
 
             timed |= {
                 f"{name}: plain numpy": (plain(data, record), n),

@@ -24,14 +24,15 @@ _OF_FREE_VRAM = 0.95  # as when no budget is given
 _SYSTEM_NBYTES = 10**9  # of free memory that is left to others
 
 
-def _command(build: str) -> str:
-    return f"pip install --force-reinstall torch --index-url {_WHEELS}cu{build.replace('.', '')}"
+def _command(build: str, torch: str = "torch") -> str:
+    return f"pip install --force-reinstall {torch} --index-url {_WHEELS}cu{build.replace('.', '')}"
 
 
 FOR_OLD_GPUS = (
-    "GTX 9xx, GTX 10xx and Titan V need a CUDA 12.6 build of torch; later builds leave them out: " + _command("12.6")
+    "GTX 9xx, GTX 10xx and Titan V need a CUDA 12.6 build of torch, and 2.14 was the last with one; builds for later "
+    "CUDA leave them out: " + _command("12.6", '"torch<2.15"')
 )
-"""What mends a torch that has no code for such a device."""
+"""What mends a torch that has no code for such a device. Source: PyTorch's notice of 2026-09-04 on CUDA 12.6 wheels."""
 
 _SLOW = {
     StorageKind.SPINNING: "Copy the weights to an SSD, or give --ram-budget: what is kept isn't read again.",
@@ -95,11 +96,19 @@ def is_well(found: Iterable[Finding]) -> bool:
 def recommended(facts: Facts) -> Budgets:
     """What `streamer gen` can be given on this machine; on a device that works, nearly all that is free."""
     usable = max(0, facts.ram_free_nbytes - _SYSTEM_NBYTES)
+    roomy = _first_with_room(facts)
+    if roomy is None:
+        return Budgets("cpu", facts.ram_free_nbytes // 2, usable // 4)
+    return Budgets(f"cuda:{roomy}", int((facts.torch_gpus[roomy].free_nbytes or 0) * _OF_FREE_VRAM), usable // 2)
+
+
+def _first_with_room(facts: Facts) -> int | None:
+    """The first GPU that works and has memory enough."""
     for number, gpu in enumerate(facts.torch_gpus):
         works = _gpu(gpu, facts).level is not Level.FAULT
         if works and gpu.free_nbytes is not None and gpu.free_nbytes >= _LEAST_VRAM:
-            return Budgets(f"cuda:{number}", int(gpu.free_nbytes * _OF_FREE_VRAM), usable // 2)
-    return Budgets("cpu", facts.ram_free_nbytes // 2, usable // 4)
+            return number
+    return None
 
 
 def runs_on(architectures: Iterable[str], capability: tuple[int, int]) -> bool:
@@ -143,10 +152,11 @@ def _device(facts: Facts) -> Iterator[Finding]:
     if facts.torch_gpus:
         checked = [_gpu(gpu, facts) for gpu in facts.torch_gpus]
         works = next((number for number, found in enumerate(checked) if found.level is not Level.FAULT), None)
+        roomy = _first_with_room(facts)
         for number, (gpu, found) in enumerate(zip(facts.torch_gpus, checked, strict=True)):
             yield found if works is None or found.level is not Level.FAULT else _beside(found, number, works)
             if found.level is not Level.FAULT:
-                yield from _vram(gpu, f"cuda:{number}")
+                yield from _vram(gpu, number, roomy)
         return
     if not facts.driver_gpus and facts.driver_fault is not None:
         yield Finding(
@@ -208,11 +218,17 @@ def _unusable(gpu: Gpu) -> Finding:
     )
 
 
-def _vram(gpu: Gpu, name: str) -> Iterator[Finding]:
+def _vram(gpu: Gpu, number: int, roomy: int | None) -> Iterator[Finding]:
     if gpu.free_nbytes is None or gpu.total_nbytes is None:
         return
-    text = f"{format_size(gpu.free_nbytes)} of {format_size(gpu.total_nbytes)} are free on {name}."
-    if gpu.free_nbytes < _LEAST_VRAM:
+    text = f"{format_size(gpu.free_nbytes)} of {format_size(gpu.total_nbytes)} are free on cuda:{number}."
+    if gpu.free_nbytes < _LEAST_VRAM and roomy is not None:
+        if roomy < number:
+            yield Finding(Level.ADVICE, "device memory", text, f"cuda:{roomy} has room, and is what is used.")
+        else:  # the first is what is used if nobody says
+            hint = f"Give --device cuda:{roomy}, which has room, or close what else uses this one."
+            yield Finding(Level.FAULT, "device memory", text, hint)
+    elif gpu.free_nbytes < _LEAST_VRAM:
         yield Finding(Level.FAULT, "device memory", text, "Close what else uses it, or compute with --device cpu.")
     elif gpu.free_nbytes < gpu.total_nbytes // 2:
         yield Finding(Level.ADVICE, "device memory", text, "Closing what else uses it makes steps faster.")

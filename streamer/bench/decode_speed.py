@@ -23,6 +23,7 @@ INFLATE, EXPAND = "file to inflated", "inflated to float16"
 FORMS = (TO_FLOAT16, TO_FLOAT32, INFLATE, EXPAND)
 """From the file to weights, from the file to what host memory keeps, and from there to weights."""
 
+_WHOLE = (TO_FLOAT16, TO_FLOAT32)
 _HALF = 2  # bytes of a float16
 _PLAIN_ROUNDS = 3  # it is slow
 
@@ -93,13 +94,13 @@ class DecodeReport:
         """Bytes of float16 a second that come out, or would, of the inflated form."""
         return _HALF * self.weights / speed.typical
 
-    def stored_rate(self, speed: DecodeSpeed) -> float:
-        """Bytes of the file a second that this uses up."""
-        return self.stored_nbytes / speed.typical
+    def stored_rate(self, speed: DecodeSpeed) -> float | None:
+        """Bytes of the file a second that this uses up; None: it reads nothing of it."""
+        return None if speed.form == EXPAND else self.stored_nbytes / speed.typical
 
-    def against_plain(self, speed: DecodeSpeed) -> float:
-        """How many times as fast as plain numpy."""
-        return self.plain_seconds / speed.typical
+    def against_plain(self, speed: DecodeSpeed) -> float | None:
+        """How many times as fast as plain numpy, which does all of the work; None: this does half of it."""
+        return self.plain_seconds / speed.typical if speed.form in _WHOLE else None
 
     def scaling(self, speed: DecodeSpeed) -> float:
         """How many times as fast as the same on one thread."""

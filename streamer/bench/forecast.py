@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,6 +13,7 @@ from streamer.bench.prediction import Prediction, predict
 from streamer.bench.simulate import Costs, Machine
 from streamer.config import StreamSettings
 from streamer.errors import PartBudgetError
+from streamer.models.host_memory import default_packed_nbytes
 from streamer.models.open import OpenedUnet
 from streamer.models.unet import unet_blocks
 from streamer.models.unet_inputs import StepShape
@@ -39,6 +40,8 @@ class Outlook:
         plan: for what of it is left to weights.
         keeping: in host memory and page cache.
         held_nbytes: of host memory that it takes.
+        needed_nbytes: of the device's memory: the budget, or what of it is used if all stays; on a CPU, where both are
+            the same memory, with what is held.
         prediction: of its steps.
     """
 
@@ -46,6 +49,7 @@ class Outlook:
     plan: Plan
     keeping: Keeping
     held_nbytes: int
+    needed_nbytes: int
     prediction: Prediction
 
 
@@ -88,7 +92,10 @@ class Forecast:
         if vram_budget_nbytes < smallest:
             raise PartBudgetError(vram_budget_nbytes, smallest, "the U-Net", self.beside_nbytes)
         plan = make_plan(self.blocks, self.compute.order, vram_budget_nbytes - self.beside_nbytes)
-        keeping = keep_by(plan, self.source, self.settings)
+        settings = self.settings
+        if settings.hold_only_smaller:  # nobody said what host memory may keep: that goes by the budget, then
+            settings = replace(settings, packed_ram_nbytes=default_packed_nbytes(vram_budget_nbytes))
+        keeping = keep_by(plan, self.source, settings)
         costs = Costs(
             turn_seconds=self.compute.turn_seconds,
             gap_seconds=self.compute.gap_seconds,
@@ -96,7 +103,9 @@ class Forecast:
             later_loads=self.decode.later_loads(plan, keeping),
         )
         held_nbytes = sum(self.source.info(key).held_nbytes for key in keeping.kept)
-        return Outlook(vram_budget_nbytes, plan, keeping, held_nbytes, predict(plan, costs, self.machine))
+        needed_nbytes = self.beside_nbytes + plan.arena_nbytes + (held_nbytes if self.machine.compute_threads else 0)
+        prediction = predict(plan, costs, self.machine)
+        return Outlook(vram_budget_nbytes, plan, keeping, held_nbytes, needed_nbytes, prediction)
 
     def thresholds(self) -> tuple[int, ...]:
         """Every budget from which on more stays, in bytes, ascending."""

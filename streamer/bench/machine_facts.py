@@ -15,7 +15,7 @@ import psutil
 import torch
 
 from lzr2.errors import Lzr2Error
-from streamer.bench.free_memory import host_free_nbytes
+from streamer.available_memory import available_nbytes
 from streamer.bench.storage_kind import Storage, StorageKind, find_storage
 from streamer.errors import StreamerError
 from streamer.models.weights import open_file
@@ -125,7 +125,7 @@ def gather(weights: Path | None = None) -> Facts:
     Args:
         weights: a file to look at; its headers are read.
     """
-    memory = psutil.virtual_memory()
+    free = available_nbytes()
     gpus = _torch_gpus()
     driver, driver_gpus, driver_fault = _driver_gpus()
     return Facts(
@@ -133,8 +133,8 @@ def gather(weights: Path | None = None) -> Facts:
         python=platform.python_version(),
         packages=needed_packages(importlib.metadata.requires(_PROJECT) or [] if _is_installed() else []),
         processors=processors(),
-        ram_total_nbytes=int(memory.total),
-        ram_free_nbytes=host_free_nbytes(),
+        ram_total_nbytes=int(psutil.virtual_memory().total),
+        ram_free_nbytes=free,
         torch_cuda=torch.version.cuda,
         torch_architectures=tuple(torch.cuda.get_arch_list()) if gpus else (),
         torch_gpus=gpus,
@@ -142,7 +142,7 @@ def gather(weights: Path | None = None) -> Facts:
         driver=driver,
         driver_fault=driver_fault,
         torch_hip=torch.version.hip,
-        pinned=_pinned_trial(int(memory.available)) if gpus else None,
+        pinned=_pinned_trial(free) if gpus else None,
         weights=None if weights is None else _weights(weights),
     )
 

@@ -45,6 +45,12 @@ class Storage:
     rotational: bool | None = None
     removable: bool = False
 
+    @property
+    def caches_apart(self) -> bool:
+        """Whoever provides the file system keeps pages of its own, which the page cache doesn't tell of."""
+        filesystem = self.filesystem or ""
+        return filesystem in _OWN_CACHE or filesystem.startswith("fuse")
+
     def text(self) -> str:
         """For a person, in one line."""
         beside = ", ".join(part for part in (self.device, self.filesystem) if part)
@@ -55,6 +61,7 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "lustre
             "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.glusterfs", "webdav", "afpfs"}  # fmt: skip
 _SHARED = {"9p", "virtiofs", "vboxsf", "vmhgfs", "fuse.vmhgfs-fuse", "prl_fs"}
 _MEMORY = {"tmpfs", "ramfs"}
+_OWN_CACHE = {"zfs", *_SHARED}
 _HYPERVISORS = {"vmware", "msft", "qemu", "vbox"}
 _SLOWEST_FIRST = (
     StorageKind.NETWORK,

@@ -133,7 +133,7 @@ def outlook_of(
         expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes, holds=True)
         free = free_memory(opened.device)
         every = expected.thresholds()
-        fitting = [budget for budget in every if budget <= free.device] or every[:1]
+        fitting = [budget for budget in every if expected.at(budget).needed_nbytes <= free.device] or every[:1]
         chosen = tuple(sorted(set(budgets))) or thinned(fitting, _BUDGETS)
         for budget in chosen:
             expected.at(budget)  # raises before anything was measured
@@ -153,7 +153,7 @@ def advice(steps: Sequence[StorageStep], disk: float, forecast: Forecast, free: 
         free: memory of the machine.
     """
     everything = forecast.thresholds()[-1]  # a larger budget isn't used
-    fitting = [step for step in steps if min(step.budget_nbytes, everything) <= free.device] or steps[:1]
+    fitting = [step for step in steps if step.outlook.needed_nbytes <= free.device] or steps[:1]
     each = [_best_with(step, disk, forecast, free, everything) for step in fitting]
     fastest = min(one.step_seconds for one in each)
     return next(one for one in each if one.step_seconds <= _NEAR * fastest)

@@ -15,6 +15,9 @@ from streamer.config import UNLIMITED, format_size
 from streamer.errors import BenchProcessError, smallest_size_text
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.plan.thresholds import thinned
+from streamer.tiers.device_memory import taken_nbytes
+
+_LIBRARIES_NBYTES = 10**9  # of host memory, that each process of the steps needs beside
 
 Told = Callable[[str], None]
 Run = Callable[[Job, OnStep | None], Done]
@@ -123,8 +126,11 @@ def sweep(
     try:
         asked = step_size(opened, size.width, size.height, size.guidance)
         expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes)
-        wanted = set(budgets) | set(_evenly(expected, evenly, free_memory(opened.device).device, notify))
-        ordered = sorted(wanted or {opened.settings.vram_budget_nbytes})
+        free_nbytes = free_memory(opened.device).device - (0 if opened.device.type == "cuda" else _LIBRARIES_NBYTES)
+        wanted = set(budgets) | set(_evenly(expected, evenly, max(0, free_nbytes), notify))
+        # Of a device that is taken whole, this process has a part that the steps' own won't have.
+        own_nbytes = taken_nbytes(opened.device) if options.vram_budget_nbytes is None else 0
+        ordered = sorted(wanted or {opened.settings.vram_budget_nbytes - own_nbytes})
         for budget in ordered:
             expected.at(budget)  # raises before anything was run
         runs, failed = [], []
@@ -145,10 +151,11 @@ def _evenly(expected: Forecast, count: int, free_nbytes: int, notify: Told) -> t
     if count == 0:
         return ()
     every = expected.thresholds()
-    fitting = [budget for budget in every if budget <= free_nbytes] or [every[0]]
+    fitting = [budget for budget in every if expected.at(budget).needed_nbytes <= free_nbytes] or [every[0]]
     if len(fitting) < len(every):
         notify(
-            f"Budgets of more than {smallest_size_text(fitting[-1])} are left out: {format_size(free_nbytes)} are free."
+            f"Budgets of more than {smallest_size_text(fitting[-1])} are left out: {format_size(free_nbytes)} are free "
+            "for weights."
         )
     return thinned(fitting, count) if count > 1 else (fitting[0],)
 

@@ -62,6 +62,7 @@ def _print(report: DecodeReport) -> None:
     )
     table = new_table("form", "threads", "a round", "float16", "of the file", "to one thread", "to plain numpy")
     for one in report.speeds:
+        plain = report.against_plain(one)
         table.add_row(
             one.form,
             str(one.threads),
@@ -69,7 +70,7 @@ def _print(report: DecodeReport) -> None:
             rate_text(report.output_rate(one)),
             rate_text(report.stored_rate(one)),
             f"{report.scaling(one):.2f} x",
-            f"{report.against_plain(one):.1f} x",
+            "-" if plain is None else f"{plain:.1f} x",
         )
     print_table(table)
     typer.echo(

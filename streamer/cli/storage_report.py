@@ -69,6 +69,8 @@ def print_storages(found: Found) -> None:
 
 
 def _print_report(report: StorageReport) -> None:
+    from streamer.bench.storage_kind import StorageKind
+
     typer.echo(f"{printable(str(report.path))}, {size_text(report.nbytes)}: {report.storage.text()}")
     table = new_table("reader", "reads", "threads", "page cache", "read", "speed")
     for one in report.reads:
@@ -82,13 +84,17 @@ def _print_report(report: StorageReport) -> None:
             f"For {len(report.not_cold)} of the measurements above the page cache could not be dropped, or the system "
             "doesn't tell: those are no speeds of the storage."
         )
+    if report.storage.caches_apart:
+        typer.echo(f"{report.storage.filesystem} has a cache of its own, which can't be asked what it keeps.")
+    if report.storage.kind is StorageKind.VIRTUAL and report.disk is not None:
+        typer.echo("A virtual disk's host may have had the file in its memory: that can't be seen from here.")
     if report.disk is None:
         typer.echo("Nothing could be read cold here: how fast this storage is remains unknown.")
     typer.echo()
 
 
 def _cache_text(one: ReadSpeed) -> str:
-    if one.method == "direct":
+    if one.method == "direct" and one.cold:
         return "passed by"
     if one.resident_before is None:
         return "unknown"
@@ -144,7 +150,7 @@ def _print_steps(found: Found, outlook: StepsOutlook) -> None:
         return
     print_table(table)
     typer.echo("Predicted: what streams comes from the storage in every step. Cached: the page cache has it all.")
-    typer.echo("\nRecommended, the smallest budget that isn't much slower than the largest:")
+    typer.echo("\nRecommended, the smallest budget that isn't much slower than the fastest:")
     for line in told:
         typer.echo(f"  {line}")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamer.available_memory import available_nbytes
 from streamer.config import UNLIMITED, ReadMethod, StreamSettings, parse_size
 from streamer.errors import SettingError
 from streamer.models.head_start import head_start
@@ -210,7 +211,6 @@ def attach(
     Raises:
         StreamerError: the source doesn't give all parameters, or the budget is too small.
     """
-    import psutil
     from torch import nn
 
     from streamer.models.blocks import find_blocks
@@ -241,8 +241,7 @@ def attach(
         opened = source
     closes = [opened.close]
     try:
-        available_nbytes = int(psutil.virtual_memory().available)
-        page_cache_nbytes = page_cache_share(available_nbytes, settings.ram_budget_nbytes, opened)
+        page_cache_nbytes = page_cache_share(available_nbytes(), settings.ram_budget_nbytes, opened)
         sharing = None if share is None else share.sharing(f"the {type(module).__name__}", module)
         handle = attach_blocks(
             module,

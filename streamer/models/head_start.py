@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
+from streamer.available_memory import available_nbytes
 from streamer.errors import WeightsFileError
 from streamer.models.weight_files import diffusers_files, files_of_folder
 from streamer.processors import processors
@@ -33,7 +32,7 @@ def head_start(weights: Name, model: Name = None, base: Name = None, spill: Name
     """
     needless = processors() < 2 or (spill is not None and _has_decoded(Path(spill)))
     paths = () if needless else _files(weights, model, base)
-    return ReadAhead(paths, psutil.virtual_memory().available // 2)
+    return ReadAhead(paths, available_nbytes() // 2)
 
 
 def _files(weights: Name, model: Name, base: Name) -> Sequence[Path]:

@@ -27,7 +27,13 @@ def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nby
     """
     if device_type != "cpu":
         return HostMemory(available_nbytes // 2)
-    return HostMemory(available_nbytes // 4, hold_only_smaller=True, packed_ram_nbytes=vram_budget_nbytes // 2)
+    packed_nbytes = default_packed_nbytes(vram_budget_nbytes)
+    return HostMemory(available_nbytes // 4, hold_only_smaller=True, packed_ram_nbytes=packed_nbytes)
+
+
+def default_packed_nbytes(vram_budget_nbytes: int) -> int:
+    """Of host memory, for packed weights beside so many bytes of them in use, where a CPU computes."""
+    return vram_budget_nbytes // 2
 
 
 def page_cache_share(available_nbytes: int, ram_budget_nbytes: int, source: WeightSource) -> int:

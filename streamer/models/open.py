@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import torch
 from diffusers import UNet2DConditionModel
 
+from streamer.available_memory import available_nbytes
 from streamer.config import ReadMethod, StreamSettings
 from streamer.errors import ModelError, WeightsFileError
 from streamer.models.checkpoint import own_parts
@@ -163,7 +163,7 @@ def open_unet(
     try:
         defaults = read_defaults(model.root, model.config("unet"), model.config("vae"))
         vram = options.vram_budget_nbytes or _default_budget(device, defaults)
-        available = int(psutil.virtual_memory().available)
+        available = available_nbytes()
         if options.ram_budget_nbytes is None:
             host = default_host_memory(device.type, vram, available)
         else:
@@ -248,4 +248,4 @@ def _default_budget(device: torch.device, defaults: Defaults) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free * _OF_WHAT_IS_FREE) + taken_nbytes(device)
-    return defaults.vram_budget_nbytes or int(psutil.virtual_memory().available // 2)
+    return defaults.vram_budget_nbytes or available_nbytes() // 2

@@ -92,6 +92,7 @@ def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch, t
     found = run(tmp_path, "--rounds", "1", "--folder", str(tmp_path / "a" / "weights"), "--only", "nothing")
     assert str(tmp_path) not in found["command"]
     assert "--folder weights/" in found["command"]
+    assert "--output" not in found["command"]
     assert str(tmp_path) not in json.dumps(found)
 
 
@@ -105,6 +106,9 @@ def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch, t
         ["--model", "other"],
         ["--only", "("],
         ["--skip", "("],
+        ["--budgets", "1XB"],
+        ["--budgets", "1GB/"],
+        ["--budgets", "1GB", "0/1GB"],
     ],
 )
 def test_what_cannot_be_measured_is_refused(wrong):
@@ -128,11 +132,11 @@ def test_what_is_left_out_or_has_no_file_or_no_room_says_so(tmp_path, monkeypatc
     def reason(builder):
         return compare_runtimes.run_one(by_builder[builder], args, files, tmp_path, 1)[0].reason
 
-    assert reason("mmgp") == "left out by --skip ^mmgp"
-    assert reason("resident") == "there is no gaussian.safetensors"
+    assert reason("mmgp") == "not tried: left out by --skip ^mmgp"
+    assert reason("resident") == "not tried: there is no gaussian.safetensors"
     (tmp_path / "lattice.safetensors").write_bytes(bytes(1000))
     monkeypatch.setattr(compare_runtimes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1983}))
-    assert reason("disk_offload") == "it writes 2 KB, and 2 KB are free on the disk"
+    assert reason("disk_offload") == "not tried: it writes 2 KB, and 2 KB are free on the disk"
 
 
 def test_a_folder_with_one_of_the_files_is_enough_for_those_that_read_it(tmp_path, monkeypatch):
@@ -144,8 +148,10 @@ def test_a_folder_with_one_of_the_files_is_enough_for_those_that_read_it(tmp_pat
     args = compare_runtimes.parse([])
     told = {each.name: compare_runtimes.run_one(each, args, files, tmp_path, 1)[0] for each in all_runtimes(["16MB"])}
     assert told["this project, LZR2 lattice-heavy, 16MB"].reason == ""
-    assert told["accelerate disk_offload"].reason == "there is no lattice.safetensors"
-    assert told["this project, LZR2 overlay-heavy, 16MB, decoded to disk"].reason == "there is no gaussian.lzr2"
+    assert told["accelerate disk_offload"].reason == "not tried: there is no lattice.safetensors"
+    assert (
+        told["this project, LZR2 overlay-heavy, 16MB, decoded to disk"].reason == "not tried: there is no gaussian.lzr2"
+    )
 
 
 def test_before_anything_is_measured_each_kind_of_decoder_was_used(tmp_path, monkeypatch):
@@ -166,6 +172,8 @@ def test_before_anything_is_measured_each_kind_of_decoder_was_used(tmp_path, mon
     [
         ("resident", child(reason="Killed"), "nothing was compared"),
         ("this project, safetensors, 16MB", child(digest="another"), "safetensors, 16MB: the result isn't"),
+        ("this project, safetensors, 16MB", child(reason="Killed"), "safetensors, 16MB: it failed: Killed"),
+        ("resident, overlay-heavy weights", child(reason="Killed"), "overlay-heavy, 16MB: there is no result of"),
     ],
 )
 def test_a_result_that_says_nothing_is_a_failure(monkeypatch, tmp_path, capsys, of, seen, says):
@@ -173,6 +181,28 @@ def test_a_result_that_says_nothing_is_a_failure(monkeypatch, tmp_path, capsys, 
     arguments = ["--output", str(tmp_path), "--scratch", str(tmp_path), "--rounds", "1", "--budgets", "16MB"]
     assert compare_runtimes.main(arguments) == 1
     assert says in capsys.readouterr().err
+
+
+def test_what_nobody_wanted_is_no_failure(monkeypatch, tmp_path):
+    said = {"this project, safetensors, 16MB": "left out", "diffusers model offload": "a failure of another's"}
+    seen = {name: child(reason=compare_runtimes.NOT_TRIED + reason) for name, reason in said.items()}
+    Machine(monkeypatch, lambda runtime: seen.get(runtime.name) or child())
+    found = run(tmp_path, "--rounds", "1", "--budgets", "16MB")
+    assert {each["name"] for each in found["not_run"]} == set(said)
+
+
+def test_the_reference_is_tried_again_until_it_ran(monkeypatch, tmp_path):
+    reference = "resident, overlay-heavy weights"
+    results = iter([child(reason="Killed"), child()])
+    machine = Machine(monkeypatch, lambda runtime: next(results) if runtime.name == reference else child())
+    found = run(tmp_path, "--rounds", "3", "--budgets", "16MB")
+    assert machine.turns.count(reference) == 2
+    assert all(row["equal"] for row in found["rows"] if row["kind"] == "this project")
+
+
+@pytest.mark.parametrize(("variable", "threads"), [("3", 3), ("", None), ("0", None), ("4,2", None)])
+def test_threads_are_as_the_environment_says_if_it_says_a_number(variable, threads):
+    assert compare_runtimes.threads_by(variable) == (threads or compare_runtimes.processors())
 
 
 def test_where_a_processor_computes_no_device_is_seen_and_else_one(monkeypatch):

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.compare.table import readme_table
+from benchmarks.compare.table import in_words, readme_table
 from tests.benchmarks.compare.made_up import OURS, PEER, RESIDENT, child, result
 
 TOOL = Path(__file__).parents[2] / "tools" / "readme_table.py"
@@ -66,6 +66,30 @@ def test_a_check_of_another_table_fails_shows_how_and_writes_nothing(tool, place
     assert run(tool, place, "--check") == 1
     assert "-old" in capsys.readouterr().err
     assert (place / "README.md").read_text("utf-8") == before
+
+
+def test_a_sentence_says_what_one_runtime_takes(tool, place, made):
+    readme = place / "README.md"
+    words = BEGIN.replace(" -->", f"; in words: {OURS.name} -->")
+    readme.write_text(f"{words}\n{END}\n{BEGIN}\n{END}\n", "utf-8")
+    assert run(tool, place) == 0
+    sentence, table = readme.read_text("utf-8").split(END)[:2]
+    row = next(row for row in made["rows"] if row["name"] == OURS.name)
+    assert in_words(made, OURS.name) in sentence
+    assert f"in {row['against_resident']['median']:.2f}" in sentence
+    assert made["command"] not in sentence  # how it was measured stands under the table
+    assert made["command"] in table
+    assert run(tool, place, "--check") == 0
+
+
+@pytest.mark.parametrize("named", ["nobody", PEER.name])
+def test_a_sentence_about_what_is_not_there_or_not_equal_is_refused(tool, place, made, named, capsys):
+    made["rows"][1]["equal"] = False  # the peer's
+    (place / "results" / "a.json").write_text(json.dumps(made), "utf-8")
+    words = BEGIN.replace(" -->", f"; in words: {named} -->")
+    (place / "README.md").write_text(f"{words}\n{END}\n", "utf-8")
+    assert run(tool, place) == 1
+    assert "nothing can be said" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("changed", ["readme", "result"])

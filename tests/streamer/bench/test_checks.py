@@ -59,7 +59,7 @@ def test_a_gtx_10xx_needs_the_cuda_12_6_build_and_is_told():
     assert "sm_75" in text
     assert "GTX 10xx" in text
     assert "CUDA 12.6 build" in text
-    assert "download.pytorch.org/whl/cu126" in text
+    assert 'install --force-reinstall "torch<2.15" --index-url https://download.pytorch.org/whl/cu126' in text
     assert not is_well(findings(facts))
     assert recommended(facts).device == "cpu"
 
@@ -133,6 +133,22 @@ def test_a_rocm_torch_is_judged_by_its_trial():
 
 def test_a_gpu_with_too_little_memory_is_not_recommended():
     assert recommended(with_gpu(replace(RTX_3060, free_nbytes=GB // 5), CU126)).device == "cpu"
+
+
+def test_beside_a_gpu_with_room_a_full_one_is_no_fault_unless_it_is_the_first():
+    full = replace(RTX_3060, free_nbytes=GB // 2)
+    facts = with_gpu(RTX_3060, CU126)
+    assert [level for level, _ in of(replace(facts, torch_gpus=(RTX_3060, full)), "device memory")] == [
+        Level.OK,
+        Level.ADVICE,
+    ]
+    first = replace(facts, torch_gpus=(full, RTX_3060))
+    assert [level for level, _ in of(first, "device memory")] == [Level.FAULT, Level.OK]
+    assert "--device cuda:1" in of(first, "device memory")[0][1]
+    assert recommended(first).device == "cuda:1"
+    both = replace(facts, torch_gpus=(full, full))
+    assert [level for level, _ in of(both, "device memory")] == [Level.FAULT, Level.FAULT]
+    assert all("--device cpu" in text for _, text in of(both, "device memory"))
 
 
 def test_beside_a_gpu_that_works_one_that_does_not_is_no_fault():

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from streamer.bench.forecast import ASSUMED_LINK, Forecast, forecast
+from streamer.config import StreamSettings
 from streamer.errors import BudgetError
 from streamer.models.open import PipelineOptions, open_unet
 from streamer.models.unet import stream_unet
 from streamer.models.unet_inputs import StepShape
+from streamer.plan import Plan
 from streamer.plan.packed import InflatedSizes
 from streamer.processors import processors
+from streamer.runtime.keeping import Keeping, keep_by
 from streamer.sources.base import TensorInfo, WeightSource
 
 SHAPE = StepShape(16, 16, 1)
@@ -79,6 +82,37 @@ def test_that_the_engine_may_pack_blocks_is_known(of_demo, opened):
 def test_below_the_smallest_threshold_there_is_no_plan(of_demo):
     with pytest.raises(BudgetError):
         of_demo.at(of_demo.thresholds()[0] - 1)
+
+
+@pytest.mark.parametrize(("said", "packed"), [(None, "half of it"), (7, 0)])
+def test_what_nobody_said_of_host_memory_goes_by_the_budget_asked_about(demo_lzr2, monkeypatch, said, packed):
+    options = PipelineOptions(weights=demo_lzr2, device="cpu", vram_budget_nbytes=24_000_000, ram_budget_nbytes=said)
+    found, asked = open_unet(options, print), []
+
+    def spied(plan: Plan, source: WeightSource, settings: StreamSettings) -> Keeping:
+        asked.append(settings)
+        return keep_by(plan, source, settings)
+
+    try:
+        of_default = forecast(found, SHAPE, flops_per_second=1e9)
+        monkeypatch.setattr("streamer.bench.forecast.keep_by", spied)
+        for budget in of_default.thresholds()[:2]:
+            of_default.at(budget)
+            expected = budget // 2 if packed else 0
+            assert asked.pop() == replace(found.settings, packed_ram_nbytes=expected)
+    finally:
+        found.source.close()
+
+
+def test_on_a_cpu_what_is_kept_needs_the_same_memory(opened):
+    found = forecast(opened, SHAPE, flops_per_second=1e9, holds=True, beside_nbytes=1000)
+    first, *_, last = found.thresholds()
+    assert found.at(last).needed_nbytes == found.at(1 << 60).needed_nbytes == last
+    keeping = replace(found, settings=replace(found.settings, ram_budget_nbytes=1 << 30))
+    assert keeping.at(first).needed_nbytes == found.at(first).needed_nbytes + keeping.at(first).held_nbytes
+    assert keeping.at(first).held_nbytes > 0
+    elsewhere = replace(keeping, machine=replace(keeping.machine, compute_threads=0))
+    assert elsewhere.at(first).needed_nbytes == found.at(first).needed_nbytes <= first
 
 
 def test_kept_weights_are_cheaper_the_second_time(demo_lzr2):

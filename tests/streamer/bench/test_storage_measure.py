@@ -64,6 +64,16 @@ def test_files_in_memory_are_as_fast_as_they_are_read(measured):
     assert memory.not_cold == ()
 
 
+@pytest.mark.parametrize("filesystem", ["zfs", "virtiofs", "fuse.mergerfs", "fuseblk"])
+def test_where_the_page_cache_is_not_all_that_keeps_a_file_nothing_is_called_cold(file, monkeypatch, filesystem):
+    monkeypatch.setattr(storage_measure, "find_storage", lambda _: Storage(StorageKind.UNKNOWN, filesystem))
+    monkeypatch.setattr("streamer.bench.storage_read.resident_share", lambda *_: 0.0)
+    report = measure_storage(file, PIECE, 1, lambda _: None)
+    assert report.disk is None
+    assert {(one.cold, one.resident_before) for one in report.reads} == {(False, None)}
+    assert len(report.not_cold) == len([one for one in report.reads[: 2 * len(METHODS)] if one.problem is None])
+
+
 def test_what_should_be_cold_and_is_not_is_named(measured):
     report, _ = measured
     kept = tuple(replace(one, cold=False, problem=None) for one in report.reads)

@@ -14,8 +14,11 @@ def read(method: str, resident: float | None, *, cold: bool, problem: str | None
     return ReadSpeed(method, "blocks", 2, 0 if problem else 3_000_000, 0.0 if problem else 1.5, resident, cold, problem)
 
 
-def shown(capsys, *reads: ReadSpeed) -> str:
-    report = StorageReport(Path("file"), 5_000_000, Storage(StorageKind.SPINNING, "ext4", "sda1"), reads)
+ON_A_DISK = Storage(StorageKind.SPINNING, "ext4", "sda1")
+
+
+def shown(capsys, *reads: ReadSpeed, storage: Storage = ON_A_DISK) -> str:
+    report = StorageReport(Path("file"), 5_000_000, storage, reads)
     print_storages(Found([report]))
     return capsys.readouterr().out
 
@@ -34,6 +37,14 @@ def test_what_stayed_cached_or_is_unknown_is_said(capsys):
     assert "unknown" in out
     assert "For 2 of the measurements above the page cache could not be dropped" in out
     assert "how fast this storage is remains unknown" in out
+
+
+def test_a_cache_that_cannot_be_seen_from_here_is_said(capsys):
+    out = shown(capsys, read("direct", None, cold=False), storage=Storage(StorageKind.UNKNOWN, "zfs"))
+    assert "zfs has a cache of its own" in out
+    assert "passed by" not in out
+    out = shown(capsys, read("pread", 0.0, cold=True), storage=Storage(StorageKind.VIRTUAL, "ext4", "vda"))
+    assert "A virtual disk's host may have had the file in its memory" in out
 
 
 def test_a_reader_that_does_not_work_here_has_its_reason(capsys):
