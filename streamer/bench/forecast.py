@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import torch
@@ -88,6 +89,35 @@ class Forecast:
         Raises:
             PartBudgetError: it can't hold the largest block and what is beside weights.
         """
+        plan, keeping = self._planned(vram_budget_nbytes)
+        costs = Costs(
+            turn_seconds=self.compute.turn_seconds,
+            gap_seconds=self.compute.gap_seconds,
+            first_loads=self.decode.first_loads(plan, keeping),
+            later_loads=self.decode.later_loads(plan, keeping),
+        )
+        held_nbytes, needed_nbytes = self._held_nbytes(keeping), self._needed_nbytes(plan, keeping)
+        prediction = predict(plan, costs, self.machine)
+        return Outlook(vram_budget_nbytes, plan, keeping, held_nbytes, needed_nbytes, prediction)
+
+    def fitting(self, free_nbytes: int) -> tuple[int, ...]:
+        """The thresholds at which steps need no more than so many bytes of the device's memory; at least the first.
+
+        Args:
+            free_nbytes: of a CPU's memory, without what libraries take.
+        """
+
+        def needed(budget: int) -> int:
+            return self._needed_nbytes(*self._planned(budget))
+
+        *every, everything = self.thresholds()
+        # Ascending too, but for the last, with which nothing is held: elsewhere what stays takes more than if held.
+        fit = every[: bisect_right(every, free_nbytes, key=needed)]
+        if needed(everything) <= free_nbytes:
+            fit.append(everything)
+        return tuple(fit or [*every, everything][:1])
+
+    def _planned(self, vram_budget_nbytes: int) -> tuple[Plan, Keeping]:
         smallest = self.beside_nbytes + smallest_budget(self.blocks)
         if vram_budget_nbytes < smallest:
             raise PartBudgetError(vram_budget_nbytes, smallest, "the U-Net", self.beside_nbytes)
@@ -95,17 +125,14 @@ class Forecast:
         settings = self.settings
         if settings.hold_only_smaller:  # nobody said what host memory may keep: that goes by the budget, then
             settings = replace(settings, packed_ram_nbytes=default_packed_nbytes(vram_budget_nbytes))
-        keeping = keep_by(plan, self.source, settings)
-        costs = Costs(
-            turn_seconds=self.compute.turn_seconds,
-            gap_seconds=self.compute.gap_seconds,
-            first_loads=self.decode.first_loads(plan, keeping),
-            later_loads=self.decode.later_loads(plan, keeping),
-        )
-        held_nbytes = sum(self.source.info(key).held_nbytes for key in keeping.kept)
-        needed_nbytes = self.beside_nbytes + plan.arena_nbytes + (held_nbytes if self.machine.compute_threads else 0)
-        prediction = predict(plan, costs, self.machine)
-        return Outlook(vram_budget_nbytes, plan, keeping, held_nbytes, needed_nbytes, prediction)
+        return plan, keep_by(plan, self.source, settings)
+
+    def _held_nbytes(self, keeping: Keeping) -> int:
+        return sum(self.source.info(key).held_nbytes for key in keeping.kept)
+
+    def _needed_nbytes(self, plan: Plan, keeping: Keeping) -> int:
+        held_nbytes = self._held_nbytes(keeping) if self.machine.compute_threads > 0 else 0
+        return self.beside_nbytes + plan.arena_nbytes + held_nbytes
 
     def thresholds(self) -> tuple[int, ...]:
         """Every budget from which on more stays, in bytes, ascending."""

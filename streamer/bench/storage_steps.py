@@ -132,9 +132,7 @@ def outlook_of(
         asked = step_size(opened, size.width, size.height, size.guidance)
         expected = forecast(opened, asked.shape, beside_nbytes=asked.beside_nbytes, holds=True)
         free = free_memory(opened.device)
-        every = expected.thresholds()
-        fitting = [budget for budget in every if expected.at(budget).needed_nbytes <= free.device] or every[:1]
-        chosen = tuple(sorted(set(budgets))) or thinned(fitting, _BUDGETS)
+        chosen = tuple(sorted(set(budgets))) or thinned(expected.fitting(free.device), _BUDGETS)
         for budget in chosen:
             expected.at(budget)  # raises before anything was measured
     except BaseException:

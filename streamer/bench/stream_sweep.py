@@ -150,9 +150,8 @@ def sweep(
 def _evenly(expected: Forecast, count: int, free_nbytes: int, notify: Told) -> tuple[int, ...]:
     if count == 0:
         return ()
-    every = expected.thresholds()
-    fitting = [budget for budget in every if expected.at(budget).needed_nbytes <= free_nbytes] or [every[0]]
-    if len(fitting) < len(every):
+    fitting = expected.fitting(free_nbytes)
+    if len(fitting) < len(expected.thresholds()):
         notify(
             f"Budgets of more than {smallest_size_text(fitting[-1])} are left out: {format_size(free_nbytes)} are free "
             "for weights."

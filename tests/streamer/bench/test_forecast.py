@@ -115,6 +115,17 @@ def test_on_a_cpu_what_is_kept_needs_the_same_memory(opened):
     assert elsewhere.at(first).needed_nbytes == found.at(first).needed_nbytes <= first
 
 
+def test_the_budgets_that_fit_are_those_that_need_no_more_than_is_free(opened):
+    found = forecast(opened, SHAPE, flops_per_second=1e9, holds=True)
+    for settings in (found.settings, replace(found.settings, ram_budget_nbytes=1 << 30)):
+        asked = replace(found, settings=settings)
+        every = asked.thresholds()
+        needed = [asked.at(budget).needed_nbytes for budget in every]
+        for free in (needed[0], needed[len(every) // 2], needed[-1] - 1, needed[-1]):
+            assert list(asked.fitting(free)) == [budget for budget, n in zip(every, needed, strict=True) if n <= free]
+        assert asked.fitting(0) == every[:1]
+
+
 def test_kept_weights_are_cheaper_the_second_time(demo_lzr2):
     found = open_unet(PipelineOptions(weights=demo_lzr2, device="cpu", ram_budget_nbytes=1 << 30), print)
     try:
