@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from benchmarks.compare.summary import Row, Spread
 
 Column = tuple[str, Callable[[Row], str]]
 UNKNOWN = "–"
+_WIDTH = 118  # of a line in the README
 
 
 def whole_table(result: Mapping[str, Any]) -> str:
@@ -87,7 +89,7 @@ def readme_table(result: Mapping[str, Any], only: str = "", *, how: bool = True)
 
 
 def in_words(result: Mapping[str, Any], name: str) -> str:
-    """One runtime beside the resident one, in a sentence.
+    """One runtime beside the resident one, in a sentence, by medians.
 
     Args:
         result: of a comparison.
@@ -101,11 +103,12 @@ def in_words(result: Mapping[str, Any], name: str) -> str:
     if row is None or resident is None or row.against_resident is None or not row.equal:
         raise ValueError(f"nothing can be said of {name!r}")
     where = "on a GPU" if is_on_device(result) else f"without a GPU, on {result['machine']['cores']} processor cores"
-    return (
-        f"**Measured** at full size, {where}: a step in {size(row.peak_nbytes)} of memory where diffusers with all "
-        f"weights loaded takes {size(resident.peak_nbytes)}, in {_ratio(row.against_resident)} times its time, "
-        "and with its result, bit for bit."
+    told = (
+        f"**Measured** at full size, {where}: a step takes {size(row.peak_nbytes)} of memory where diffusers with all "
+        f"weights loaded takes {size(resident.peak_nbytes)}, and {row.against_resident.median:.2f} times its time; the "
+        "result is the same, bit for bit."
     )
+    return textwrap.fill(told, _WIDTH)
 
 
 def size(nbytes: float | None) -> str:

@@ -76,7 +76,7 @@ def test_a_sentence_says_what_one_runtime_takes(tool, place, made):
     sentence, table = readme.read_text("utf-8").split(END)[:2]
     row = next(row for row in made["rows"] if row["name"] == OURS.name)
     assert in_words(made, OURS.name) in sentence
-    assert f"in {row['against_resident']['median']:.2f}" in sentence
+    assert f"and {row['against_resident']['median']:.2f} times" in " ".join(sentence.split())
     assert made["command"] not in sentence  # how it was measured stands under the table
     assert made["command"] in table
     assert run(tool, place, "--check") == 0
