@@ -50,6 +50,7 @@ PIXELS = {"full": 512, "demo": 128}
 FLOAT32_NBYTES = 4
 NOT_TRIED = "not tried: "
 """How the reason of what nobody wanted, or nothing is there for, begins: other reasons are failures."""
+_WRITTEN = ("--output", "--name")
 _CACHES = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA")
 """Where this project, and what it is made of, keeps what is the same at the next start."""
 
@@ -59,6 +60,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.compare_runtimes",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--model", choices=sorted(CONFIGS), default="demo")
     parser.add_argument("--folder", type=Path, help="with the four files of weights; for the demo they are made there")
@@ -270,10 +272,10 @@ def facts_of(args: argparse.Namespace, arguments: list[str], files: ModelFiles, 
 
 
 def without_output(arguments: Sequence[str]) -> list[str]:
-    """A command's arguments without where its files were written, which is for whoever repeats it to say."""
+    """A command's arguments without where its files were written: whoever repeats it shall not replace them."""
     kept = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
-        if before != "--output" and argument.partition("=")[0] != "--output":
+        if before not in _WRITTEN and argument.partition("=")[0] not in _WRITTEN:
             kept.append(argument)
     return kept
 
@@ -295,7 +297,7 @@ def write_again(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_text("utf-8"))
         args = parse(shlex.split(told["command"])[3:])
         facts = {key: told[key] for key in told if key not in ("rows", "not_run", "verdicts", "runs")}
-        facts["command"] = " ".join(without_output(told["command"].split(" ")))
+        facts["command"] = shlex.join(without_output(shlex.split(told["command"])))
         result = result_of(args, chosen(args), told["runs"], facts)
         write(result, path.parent, path.stem)
     except (KeyError, TypeError) as error:
@@ -340,8 +342,8 @@ def main(arguments: list[str] | None = None) -> int:
             for runtime in others if round_ % 2 == 0 else reversed(others):
                 earlier = [record for record in records if record["name"] == runtime.name]
                 is_reference = runtime.kind == "reference"
-                done, failed = any(not r["reason"] for r in earlier), any(r["reason"] for r in earlier)
-                if (is_reference and done) or (not is_reference and failed and not done):
+                done, failed = any(not r["reason"] for r in earlier), sum(bool(r["reason"]) for r in earlier)
+                if (is_reference and (done or failed > 1)) or (not is_reference and failed and not done):
                     continue
                 if summary.turns_since(resident, records) == args.resident_every:
                     run(resident, round_)

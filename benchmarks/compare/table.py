@@ -96,17 +96,24 @@ def in_words(result: Mapping[str, Any], name: str) -> str:
         name: of a runtime of this project.
 
     Raises:
-        ValueError: there is no such row, it isn't equal to the resident one, or wasn't compared with it.
+        ValueError: there is no such row, its result isn't the resident one's, or the sentence would say more than was
+            measured.
     """
     rows = {row.name: row for row in map(Row.from_json, result["rows"])}
     row, resident = rows.get(name), rows.get("resident")
-    if row is None or resident is None or row.against_resident is None or not row.equal:
-        raise ValueError(f"nothing can be said of {name!r}")
-    where = "on a GPU" if is_on_device(result) else f"without a GPU, on {result['machine']['cores']} processor cores"
+    if row is None or resident is None or row.kind != "this project" or not row.equal:
+        raise ValueError(f"nothing can be said of {name!r}: it isn't a row of this project with the resident's result")
+    peaks = [each.peak_nbytes for each in (row, resident)]
+    if result["model"]["name"] != "full" or is_on_device(result) or None in (*peaks, row.against_resident):
+        raise ValueError(f"nothing can be said of {name!r}: not at full size on a processor, or not all was measured")
+    assert row.against_resident is not None
+    cold = row.cold_against_resident
+    uncached = "" if cold is None else f" ({cold.median:.2f} times, if the file has to be read again each time)"
     told = (
-        f"**Measured** at full size, {where}: a step takes {size(row.peak_nbytes)} of memory where diffusers with all "
-        f"weights loaded takes {size(resident.peak_nbytes)}, and {row.against_resident.median:.2f} times its time; the "
-        "result is the same, bit for bit."
+        f"**Measured** at full size, without a GPU, on {result['machine']['cores']} processor cores: the process takes "
+        f"{size(row.peak_nbytes)} at its peak, where diffusers with all weights loaded takes "
+        f"{size(resident.peak_nbytes)}, and a step takes {row.against_resident.median:.2f} times as long{uncached}. "
+        "The result is the same, bit for bit."
     )
     return textwrap.fill(told, _WIDTH)
 

@@ -154,7 +154,8 @@ def _device(facts: Facts) -> Iterator[Finding]:
         works = next((number for number, found in enumerate(checked) if found.level is not Level.FAULT), None)
         roomy = _first_with_room(facts)
         for number, (gpu, found) in enumerate(zip(facts.torch_gpus, checked, strict=True)):
-            yield found if works is None or found.level is not Level.FAULT else _beside(found, number, works)
+            better = works if roomy is None else roomy
+            yield found if better is None or found.level is not Level.FAULT else _beside(found, number, better)
             if found.level is not Level.FAULT:
                 yield from _vram(gpu, number, roomy)
         return
@@ -223,8 +224,9 @@ def _vram(gpu: Gpu, number: int, roomy: int | None) -> Iterator[Finding]:
         return
     text = f"{format_size(gpu.free_nbytes)} of {format_size(gpu.total_nbytes)} are free on cuda:{number}."
     if gpu.free_nbytes < _LEAST_VRAM and roomy is not None:
-        if roomy < number:
-            yield Finding(Level.ADVICE, "device memory", text, f"cuda:{roomy} has room, and is what is used.")
+        if number > 0:
+            used = ", and is what is used" if roomy == 0 else ""
+            yield Finding(Level.ADVICE, "device memory", text, f"cuda:{roomy} has room{used}.")
         else:  # the first is what is used if nobody says
             hint = f"Give --device cuda:{roomy}, which has room, or close what else uses this one."
             yield Finding(Level.FAULT, "device memory", text, hint)
@@ -257,8 +259,9 @@ def _install(capability: tuple[int, int]) -> str:
 
 def _beside(found: Finding, number: int, works: int) -> Finding:
     """Of a GPU that can't be used beside one that can: what would mend it might break the other."""
-    if number > works:
-        return replace(found, level=Level.ADVICE, hint=f"cuda:{works} works, and is what is used.")
+    if number > 0:
+        used = ", and is what is used" if works == 0 else ""
+        return replace(found, level=Level.ADVICE, hint=f"cuda:{works} works{used}.")
     # The first is what is used if nobody says.
     return replace(found, hint=f"Give --device cuda:{works}, which works, or set CUDA_VISIBLE_DEVICES={works}.")
 

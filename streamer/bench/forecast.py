@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 import torch
@@ -106,16 +105,10 @@ class Forecast:
         Args:
             free_nbytes: of a CPU's memory, without what libraries take.
         """
-
-        def needed(budget: int) -> int:
-            return self._needed_nbytes(*self._planned(budget))
-
-        *every, everything = self.thresholds()
-        # Ascending too, but for the last, with which nothing is held: elsewhere what stays takes more than if held.
-        fit = every[: bisect_right(every, free_nbytes, key=needed)]
-        if needed(everything) <= free_nbytes:
-            fit.append(everything)
-        return tuple(fit or [*every, everything][:1])
+        every = self.thresholds()
+        # One by one: what is held gets less as more stays, so that a larger budget may need less.
+        fit = [each for each in every if self._needed_nbytes(*self._planned(each)) <= free_nbytes]
+        return tuple(fit) or every[:1]
 
     def _planned(self, vram_budget_nbytes: int) -> tuple[Plan, Keeping]:
         smallest = self.beside_nbytes + smallest_budget(self.blocks)

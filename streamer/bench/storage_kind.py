@@ -49,7 +49,7 @@ class Storage:
     def caches_apart(self) -> bool:
         """Whoever provides the file system keeps pages of its own, which the page cache doesn't tell of."""
         filesystem = self.filesystem or ""
-        return filesystem in _OWN_CACHE or filesystem.startswith("fuse")
+        return filesystem in _OWN_CACHE or "fuse" in filesystem
 
     def text(self) -> str:
         """For a person, in one line."""

@@ -150,11 +150,11 @@ def sweep(
 def _evenly(expected: Forecast, count: int, free_nbytes: int, notify: Told) -> tuple[int, ...]:
     if count == 0:
         return ()
-    fitting = expected.fitting(free_nbytes)
-    if len(fitting) < len(expected.thresholds()):
+    fitting, every = expected.fitting(free_nbytes), expected.thresholds()
+    if len(fitting) < len(every):
         notify(
-            f"Budgets of more than {smallest_size_text(fitting[-1])} are left out: {format_size(free_nbytes)} are free "
-            "for weights."
+            f"{len(every) - len(fitting)} of {len(every)} budgets are left out, since they need more than the "
+            f"{format_size(free_nbytes)} that are free for weights."
         )
     return thinned(fitting, count) if count > 1 else (fitting[0],)
 

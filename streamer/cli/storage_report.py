@@ -86,8 +86,9 @@ def _print_report(report: StorageReport) -> None:
         )
     if report.storage.caches_apart:
         typer.echo(f"{report.storage.filesystem} has a cache of its own, which can't be asked what it keeps.")
-    if report.storage.kind is StorageKind.VIRTUAL and report.disk is not None:
-        typer.echo("A virtual disk's host may have had the file in its memory: that can't be seen from here.")
+    behind = {StorageKind.VIRTUAL: "A virtual disk's host", StorageKind.NETWORK: "A server"}.get(report.storage.kind)
+    if behind is not None and report.disk is not None:
+        typer.echo(f"{behind} may have had the file in its memory: that can't be seen from here.")
     if report.disk is None:
         typer.echo("Nothing could be read cold here: how fast this storage is remains unknown.")
     typer.echo()

@@ -93,6 +93,7 @@ def test_the_command_that_is_kept_names_no_folder_of_this_machine(monkeypatch, t
     assert str(tmp_path) not in found["command"]
     assert "--folder weights/" in found["command"]
     assert "--output" not in found["command"]
+    assert "--name" not in found["command"]
     assert str(tmp_path) not in json.dumps(found)
 
 
@@ -184,19 +185,26 @@ def test_a_result_that_says_nothing_is_a_failure(monkeypatch, tmp_path, capsys, 
 
 
 def test_what_nobody_wanted_is_no_failure(monkeypatch, tmp_path):
-    said = {"this project, safetensors, 16MB": "left out", "diffusers model offload": "a failure of another's"}
-    seen = {name: child(reason=compare_runtimes.NOT_TRIED + reason) for name, reason in said.items()}
+    said = {
+        "this project, safetensors, 16MB": compare_runtimes.NOT_TRIED + "left out",
+        "diffusers model offload": "a failure of another's",
+    }
+    seen = {name: child(reason=reason) for name, reason in said.items()}
     Machine(monkeypatch, lambda runtime: seen.get(runtime.name) or child())
     found = run(tmp_path, "--rounds", "1", "--budgets", "16MB")
     assert {each["name"] for each in found["not_run"]} == set(said)
 
 
-def test_the_reference_is_tried_again_until_it_ran(monkeypatch, tmp_path):
+def test_the_reference_is_tried_once_more(monkeypatch, tmp_path):
     reference = "resident, overlay-heavy weights"
     results = iter([child(reason="Killed"), child()])
     machine = Machine(monkeypatch, lambda runtime: next(results) if runtime.name == reference else child())
     found = run(tmp_path, "--rounds", "3", "--budgets", "16MB")
     assert machine.turns.count(reference) == 2
+    never = Machine(monkeypatch, lambda runtime: child(reason="Killed") if runtime.name == reference else child())
+    output = ["--output", str(tmp_path), "--scratch", str(tmp_path)]
+    assert compare_runtimes.main([*output, "--rounds", "4", "--budgets", "16MB"]) == 1
+    assert never.turns.count(reference) == 2
     assert all(row["equal"] for row in found["rows"] if row["kind"] == "this project")
 
 
@@ -254,6 +262,10 @@ def test_a_result_can_be_written_again_from_its_runs(monkeypatch, tmp_path, caps
     path.write_text(json.dumps(before | {"rows": [], "not_run": []}), "utf-8")
     assert compare_runtimes.main(["--again", str(path)]) == 0
     assert {each.name: each.read_text("utf-8") for each in tmp_path.iterdir()} == texts
+    older = "--output 'my results/' --skip 'a b' --name=other"
+    path.write_text(json.dumps(before | {"command": f"{before['command']} {older}"}), "utf-8")
+    assert compare_runtimes.main(["--again", str(path)]) == 0
+    assert json.loads(path.read_text("utf-8"))["command"] == f"{before['command']} --skip 'a b'"
     before["runs"][0]["name"] = "nobody"
     path.write_text(json.dumps(before), "utf-8")
     assert compare_runtimes.main(["--again", str(path)]) == 1

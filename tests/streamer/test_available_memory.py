@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import psutil
 import pytest
 
+from streamer import available_memory
 from streamer.available_memory import available_nbytes
 
-MACHINE = pytest.approx(psutil.virtual_memory().available, rel=0.3)
+MACHINE = 10**12
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    memory = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=MACHINE))
+    monkeypatch.setattr(available_memory, "psutil", memory)
 
 
 @pytest.fixture
@@ -85,5 +94,6 @@ def test_what_cannot_be_read_limits_nothing(tmp_path, text):
     assert available_nbytes(tmp_path / "gone", tmp_path) == MACHINE
 
 
-def test_this_process_has_some():
+def test_this_process_has_some(monkeypatch):
+    monkeypatch.setattr(available_memory, "psutil", psutil)
     assert 0 < available_nbytes() <= psutil.virtual_memory().total

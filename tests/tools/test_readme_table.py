@@ -70,21 +70,36 @@ def test_a_check_of_another_table_fails_shows_how_and_writes_nothing(tool, place
 
 def test_a_sentence_says_what_one_runtime_takes(tool, place, made):
     readme = place / "README.md"
+    made["model"]["name"] = "full"
+    (place / "results" / "a.json").write_text(json.dumps(made), "utf-8")
     words = BEGIN.replace(" -->", f"; in words: {OURS.name} -->")
     readme.write_text(f"{words}\n{END}\n{BEGIN}\n{END}\n", "utf-8")
     assert run(tool, place) == 0
     sentence, table = readme.read_text("utf-8").split(END)[:2]
     row = next(row for row in made["rows"] if row["name"] == OURS.name)
     assert in_words(made, OURS.name) in sentence
-    assert f"and {row['against_resident']['median']:.2f} times" in " ".join(sentence.split())
+    assert f"a step takes {row['against_resident']['median']:.2f} times as long" in " ".join(sentence.split())
     assert made["command"] not in sentence  # how it was measured stands under the table
     assert made["command"] in table
     assert run(tool, place, "--check") == 0
 
 
-@pytest.mark.parametrize("named", ["nobody", PEER.name])
-def test_a_sentence_about_what_is_not_there_or_not_equal_is_refused(tool, place, made, named, capsys):
-    made["rows"][1]["equal"] = False  # the peer's
+@pytest.mark.parametrize(
+    ("named", "changed"),
+    [
+        ("nobody", {}),
+        (PEER.name, {}),
+        (OURS.name, {"equal": False}),
+        (OURS.name, {"equal": None}),
+        (OURS.name, {"peak_nbytes": None}),
+        (OURS.name, {"against_resident": None}),
+        (OURS.name, "demo"),
+    ],
+)
+def test_a_sentence_that_would_say_more_than_was_measured_is_refused(tool, place, made, named, changed, capsys):
+    made["model"]["name"] = "demo" if changed == "demo" else "full"
+    row = next(row for row in made["rows"] if row["name"] == OURS.name)
+    row.update({} if changed == "demo" else changed)
     (place / "results" / "a.json").write_text(json.dumps(made), "utf-8")
     words = BEGIN.replace(" -->", f"; in words: {named} -->")
     (place / "README.md").write_text(f"{words}\n{END}\n", "utf-8")

@@ -146,6 +146,10 @@ def test_beside_a_gpu_with_room_a_full_one_is_no_fault_unless_it_is_the_first():
     assert [level for level, _ in of(first, "device memory")] == [Level.FAULT, Level.OK]
     assert "--device cuda:1" in of(first, "device memory")[0][1]
     assert recommended(first).device == "cuda:1"
+    for three in ((GTX_1060, full, RTX_3060), (full, GTX_1060, RTX_3060)):  # one can't be used, one is full
+        told = replace(with_gpu(RTX_3060, CU128), torch_gpus=three, driver_gpus=three)
+        faults = [found for found in findings(told) if found.level is Level.FAULT]
+        assert [one.hint.partition(",")[0] for one in faults] == ["Give --device cuda:2"]
     both = replace(facts, torch_gpus=(full, full))
     assert [level for level, _ in of(both, "device memory")] == [Level.FAULT, Level.FAULT]
     assert all("--device cpu" in text for _, text in of(both, "device memory"))

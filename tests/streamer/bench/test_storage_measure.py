@@ -64,7 +64,7 @@ def test_files_in_memory_are_as_fast_as_they_are_read(measured):
     assert memory.not_cold == ()
 
 
-@pytest.mark.parametrize("filesystem", ["zfs", "virtiofs", "fuse.mergerfs", "fuseblk"])
+@pytest.mark.parametrize("filesystem", ["zfs", "virtiofs", "fuse.mergerfs", "fuseblk", "macfuse"])
 def test_where_the_page_cache_is_not_all_that_keeps_a_file_nothing_is_called_cold(file, monkeypatch, filesystem):
     monkeypatch.setattr(storage_measure, "find_storage", lambda _: Storage(StorageKind.UNKNOWN, filesystem))
     monkeypatch.setattr("streamer.bench.storage_read.resident_share", lambda *_: 0.0)

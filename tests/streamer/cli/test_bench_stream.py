@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from streamer.bench import stream_sweep
+from streamer.bench.free_memory import FreeMemory
 from streamer.bench.own_process import run_here
 from streamer.errors import BenchProcessError
 
@@ -20,6 +21,7 @@ SMALL = ("--device", "cpu", "--steps", "1", "--guidance", "1", "--ram-budget", "
 def bench(streamer, demo_lzr2, monkeypatch):
     """Each budget's own process is tested where it is started."""
     monkeypatch.setattr("streamer.bench.stream_sweep.sweep", partial(stream_sweep.sweep, run=run_here))
+    monkeypatch.setattr("streamer.bench.stream_sweep.free_memory", lambda _: FreeMemory(10**11, 10**11))
     return lambda *arguments: streamer("bench", "stream", demo_lzr2, *SMALL, *arguments)
 
 

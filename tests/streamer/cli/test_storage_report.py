@@ -45,6 +45,8 @@ def test_a_cache_that_cannot_be_seen_from_here_is_said(capsys):
     assert "passed by" not in out
     out = shown(capsys, read("pread", 0.0, cold=True), storage=Storage(StorageKind.VIRTUAL, "ext4", "vda"))
     assert "A virtual disk's host may have had the file in its memory" in out
+    out = shown(capsys, read("pread", 0.0, cold=True), storage=Storage(StorageKind.NETWORK, "nfs4", "nas:/"))
+    assert "A server may have had the file in its memory" in out
 
 
 def test_a_reader_that_does_not_work_here_has_its_reason(capsys):
