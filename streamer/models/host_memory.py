@@ -21,8 +21,8 @@ def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nby
 
     Args:
         device_type: that computes, such as ``cuda``.
-        vram_budget_nbytes: for weights in use. On a CPU that is host memory too, so the packed weights stay small
-            beside it.
+        vram_budget_nbytes: for weights in use. On a CPU that is host memory too, so the packed weights are no
+            more than that.
         available_nbytes: of host memory.
     """
     if device_type != "cpu":
@@ -32,8 +32,8 @@ def default_host_memory(device_type: str, vram_budget_nbytes: int, available_nby
 
 
 def default_packed_nbytes(vram_budget_nbytes: int) -> int:
-    """Of host memory, for packed weights beside so many bytes of them in use, where a CPU computes."""
-    return vram_budget_nbytes // 2
+    """Of host memory, for packed weights beside so many bytes of them in use, where a CPU computes: as much again."""
+    return vram_budget_nbytes
 
 
 def page_cache_share(available_nbytes: int, ram_budget_nbytes: int, source: WeightSource) -> int:

@@ -9,9 +9,11 @@ from streamer.models.host_memory import HostMemory, default_host_memory, page_ca
 from tests.streamer.tower import MemorySource
 
 
-def test_a_gpu_takes_half_of_what_is_free_and_a_cpu_a_quarter_with_packed_weights_within_half_its_budget():
+def test_a_gpu_takes_half_of_what_is_free_and_a_cpu_a_quarter_with_packed_weights_within_its_budget():
     assert default_host_memory("cuda", 4_000, 16_000) == HostMemory(8_000)
-    assert default_host_memory("cpu", 1_000, 16_000) == HostMemory(4_000, hold_only_smaller=True, packed_ram_nbytes=500)
+    assert default_host_memory("cpu", 1_000, 16_000) == HostMemory(
+        4_000, hold_only_smaller=True, packed_ram_nbytes=1_000
+    )
 
 
 def test_the_page_cache_gets_half_of_what_weights_in_memory_leave():
